@@ -1,0 +1,1 @@
+//! The scoreboard's layouts, told apart by what must hold between them and the process table.

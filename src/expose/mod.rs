@@ -1,0 +1,3 @@
+//! What Prometheus and people see, rendered from the latest assessment.
+
+pub mod publication;

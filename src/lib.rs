@@ -1,0 +1,39 @@
+//! gracekeeper knows what every restart of an Apache httpd was and did.
+//!
+//! Sources are read and decoded into one [`model::snapshot::ServerSnapshot`] a look. Pure trackers
+//! fold snapshots into what is believed now and into [`model::event::Event`]s. Everything a person
+//! sees is rendered from the latest of these. In reading order:
+//!
+//! - [`model`]: values; nothing in it can fail or wait
+//! - [`decode`]: bytes to values, total functions
+//! - [`observe`]: one file per outside thing; reads, stamps, hands over
+//! - [`track`]: pure state machines
+//! - [`expose`]: what Prometheus and people see
+//! - [`watch`]: the shell around them: triggers looks, owns the trackers, publishes
+//! - [`command`], [`cli`], [`config`]: what an operator types
+//!
+//! # Invariants
+//!
+//! 1. `model`, `decode`, `track`, `expose::catalogue` and `expose::metrics` know no file, socket,
+//!    clock, log or thread.
+//! 2. Only [`clock`] reads time. Intervals come from the time since boot.
+//! 3. Nothing here signals httpd, writes where httpd reads, or takes a worker from it.
+//! 4. A source that fails is `Unseen`, never a default value. Nothing that it delivers can stop
+//!    the program.
+//! 5. A process is its pid and its start time, held by a pidfd; never a pid alone.
+//! 6. Every metric is declared once, in `expose::catalogue`. Series are rendered from the latest
+//!    assessment, so none outlives its subject.
+//! 7. A scrape hands out what the last look rendered: it touches neither httpd nor `/proc`.
+//! 8. Looks are triggered by what the kernel reports, and happen at least once an interval;
+//!    nothing polls faster than its interval.
+//! 9. The process that listens on the network holds no capability. What needs one is read by a
+//!    second process of the same program, which has no network and takes no paths.
+//!
+//! Absent on purpose: locks (one thread owns the trackers), a plug-in interface, an own agent
+//! protocol, metrics that are updated where things happen.
+
+pub mod clock;
+pub mod decode;
+pub mod expose;
+pub mod model;
+pub mod track;

@@ -1,0 +1,9 @@
+//! Values: what was seen and what is believed. Nothing here can fail, wait or read.
+
+pub mod event;
+pub mod label;
+pub mod process;
+pub mod scoreboard;
+pub mod snapshot;
+pub mod source;
+pub mod time;

@@ -1,0 +1,125 @@
+//! Processes as the kernel's process table shows them.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{Deserialize, Serialize};
+
+use super::time::Uptime;
+
+/// A process number in gracekeeper's own PID namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Pid(i32);
+
+/// The identity of a process: a pid alone may be somebody else's a moment later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ProcessId {
+    /// The process number.
+    pub pid: Pid,
+    /// When it started, to the clock tick (10 ms): field 22 of `/proc/PID/stat`.
+    pub started: Uptime,
+}
+
+/// Field 3 of `/proc/PID/stat`, as far as it matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ProcessState {
+    /// Running or sleeping: it can make progress.
+    Alive,
+    /// `D`: in the kernel, not to be interrupted.
+    Uninterruptible,
+    /// `T` or `t`: stopped by a signal or a tracer.
+    Stopped,
+    /// `Z` or `X`: ended, perhaps not reaped yet.
+    Ended,
+}
+
+/// What a child of the parent is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChildRole {
+    /// The parent's own program: it serves requests, or it is the cgid daemon.
+    Httpd,
+    /// Another program: a piped logger, a pass phrase dialog.
+    Helper,
+}
+
+/// A child of the parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Child {
+    /// Who it is.
+    pub id: ProcessId,
+    /// What it is there for, by its program.
+    pub role: ChildRole,
+    /// How it is.
+    pub state: ProcessState,
+}
+
+/// How a process ended, from `PIDFD_GET_INFO` or a parent's wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExitStatus {
+    /// It exited with this code.
+    Code(u8),
+    /// This signal ended it.
+    Signal(u8),
+}
+
+/// The parent's own row of the process table, and its children's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessTable {
+    /// How the parent is.
+    pub state: ProcessState,
+    /// The parent catches SIGSEGV: it does so whenever it is not reading its configuration.
+    pub catches_crashes: bool,
+    /// Every child, zombies included, by its process number.
+    pub children: BTreeMap<Pid, Child>,
+}
+
+impl Pid {
+    /// A process number; `None` for what can be no process of its own: zero and below.
+    #[must_use]
+    pub fn new(number: i32) -> Option<Self> {
+        (number > 0).then_some(Self(number))
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn as_raw(self) -> i32 {
+        self.0
+    }
+}
+
+impl ExitStatus {
+    /// Reads a status as `wait(2)` packs it.
+    #[must_use]
+    pub fn from_wait(status: i32) -> Self {
+        let [low, high, ..] = status.to_le_bytes();
+        match low & 0x7f {
+            0 => Self::Code(high),
+            signal => Self::Signal(signal),
+        }
+    }
+}
+
+impl fmt::Display for Pid {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_status_is_a_code_or_a_signal() {
+        assert_eq!(ExitStatus::from_wait(0), ExitStatus::Code(0));
+        assert_eq!(ExitStatus::from_wait(15 << 8), ExitStatus::Code(15));
+        assert_eq!(ExitStatus::from_wait(9), ExitStatus::Signal(9));
+        assert_eq!(ExitStatus::from_wait(11 | 0x80), ExitStatus::Signal(11), "with a core");
+    }
+
+    #[test]
+    fn nobody_is_process_zero() {
+        assert_eq!(Pid::new(0), None);
+        assert_eq!(Pid::new(-1), None);
+        assert_eq!(Pid::new(1).map(Pid::as_raw), Some(1));
+    }
+}

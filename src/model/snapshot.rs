@@ -1,0 +1,87 @@
+//! What one look saw of one server: the only thing that trackers are given.
+
+use super::{
+    process::{Child, ExitStatus, ProcessId, ProcessTable},
+    scoreboard::Scoreboard,
+    source::Why,
+    time::{Moment, Timestamp},
+};
+
+/// What a source gave in this look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part<T> {
+    /// It was read.
+    Seen(T),
+    /// It could not be read: never a default value.
+    Unseen(Why),
+}
+
+/// A trace that the kernel stamped between two looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// When.
+    pub at: Moment,
+    /// What.
+    pub kind: TraceKind,
+}
+
+/// What happened, without saying yet what it means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TraceKind {
+    /// Somebody opened the main configuration: httpd about 1 ms after a restart's signal, a configtest too.
+    ConfigOpened,
+    /// The pid file was written: httpd does so last before it resumes.
+    PidFileWritten,
+    /// The pid file was removed: httpd does so when it stops.
+    PidFileRemoved,
+    /// The parent, or a process that is or was its child, ended.
+    Exited(ProcessId),
+}
+
+/// The pid file as it is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PidFileStamp {
+    /// Its modification time, set by the kernel as httpd writes it.
+    pub written: Timestamp,
+    /// Its inode: new at each restart since 2.4.47.
+    pub inode: u64,
+}
+
+/// A parent that was alive, or not yet reaped, during this look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParentSighting {
+    /// Who it is.
+    pub id: ProcessId,
+    /// Its rows of the process table.
+    pub processes: Part<ProcessTable>,
+    /// What its scoreboard says.
+    pub scoreboard: Part<Scoreboard>,
+    /// The pid file, while there is one that names this parent.
+    pub pid_file: Option<PidFileStamp>,
+}
+
+/// One look at one server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerSnapshot {
+    /// When the look began: everything in it was read after this moment.
+    pub at: Moment,
+    /// What happened since the last look, in the order in which it was stamped.
+    pub traces: Vec<Trace>,
+    /// The parent that runs now, if one was found.
+    pub parent: Option<ParentSighting>,
+    /// Former children that still live and are not among the parent's children.
+    pub orphans: Vec<Child>,
+    /// How processes ended that exited in this or an earlier look.
+    pub statuses: Vec<(ProcessId, ExitStatus)>,
+}
+
+impl<T> Part<T> {
+    /// The value, if it was read.
+    #[must_use]
+    pub const fn seen(&self) -> Option<&T> {
+        match self {
+            Self::Seen(value) => Some(value),
+            Self::Unseen(_) => None,
+        }
+    }
+}

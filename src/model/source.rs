@@ -1,0 +1,31 @@
+//! The witnesses: which there are, and why one may be silent.
+
+use super::label::closed_set;
+
+closed_set! {
+    /// A witness, by the name that metrics and the journal give it.
+    Source {
+        /// `/proc`, pidfds, the pid file, the configuration's opening.
+        ProcessTable = "process_table",
+        /// The parent's shared memory.
+        Scoreboard = "scoreboard",
+    }
+}
+
+closed_set! {
+    /// Why a wanted source gave nothing.
+    Why {
+        /// gracekeeper may not read it.
+        Permission = "permission",
+        /// It is not there.
+        Missing = "missing",
+        /// It did not answer in time.
+        Timeout = "timeout",
+        /// It is there and does not check.
+        Invalid = "invalid",
+        /// It is larger than gracekeeper reads.
+        Limit = "limit",
+        /// Anything else.
+        Other = "other",
+    }
+}

@@ -1,0 +1,1 @@
+//! Pure state machines: snapshots in, events out.
