@@ -11,6 +11,7 @@
 //! - [`expose`]: what Prometheus and people see
 //! - [`watch`]: the shell around them: triggers looks, owns the trackers, publishes
 //! - [`command`], [`cli`], [`config`]: what an operator types
+//! - [`log_format`], [`exit`], [`version`]: what an operator gets to see of the program itself
 //!
 //! # Invariants
 //!
@@ -32,8 +33,14 @@
 //! Absent on purpose: locks (one thread owns the trackers), a plug-in interface, an own agent
 //! protocol, metrics that are updated where things happen.
 
+pub mod cli;
 pub mod clock;
+pub mod command;
+pub mod config;
 pub mod decode;
+pub mod exit;
 pub mod expose;
+pub mod log_format;
 pub mod model;
 pub mod track;
+pub mod version;

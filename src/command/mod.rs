@@ -1,0 +1,39 @@
+//! What an operator types: thin, over the same parts.
+
+pub mod config;
+pub mod metrics;
+pub mod reader;
+pub mod run;
+
+use std::io::{self, Write as _};
+
+use crate::{config::ConfigError, exit::Exit};
+
+/// Tells the operator why a command failed, and chooses the exit code.
+#[must_use]
+pub fn report(error: &anyhow::Error) -> Exit {
+    if let Some(error) = error.downcast_ref::<ConfigError>() {
+        complain(&error.to_string());
+        return if error.is_permission() {
+            Exit::Permission
+        } else {
+            Exit::Usage
+        };
+    }
+    complain(&format!("gracekeeper: {error:#}"));
+    Exit::Internal
+}
+
+/// Writes text for the operator, or for the next program of a pipe.
+pub(crate) fn print(text: &str) -> io::Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        // `gracekeeper metrics | head` has all that it wanted.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+/// Writes a line about what is wrong; there is nobody to tell if even that fails.
+pub(crate) fn complain(line: &str) {
+    drop(writeln!(io::stderr().lock(), "{line}"));
+}

@@ -1,0 +1,223 @@
+//! Every key of the configuration, once: its name, what it may be, its default.
+//!
+//! A key that this version follows is a `setting`; one that a later version will follow is `planned`.
+
+use std::{path::PathBuf, time::Duration};
+
+use toml::de::DeTable;
+
+use super::{
+    error::{Cause, Place, Problem},
+    reload,
+    settings::{Flags, Limits, Paths, Server, Settings, Watch, Web},
+    typed::{Section, Sheet},
+    value::{
+        Fault, Typed, WordOr, absolute_path, argument, boolean, duration_between, fault, list_of,
+        one_of, optional, text, url, word_or,
+    },
+    web::ListenAddress,
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Beyond this it is not a host's configuration any more: each server has hundreds of series.
+const MOST_SERVERS: usize = 64;
+
+/// A label's value that still fits a dashboard's legend.
+const LONGEST_NAME: usize = 100;
+
+const PID_FILE_FLAG: &str = "--httpd.pid-file";
+
+/// Reads every key; what is wrong is in the sheet afterwards, as are the rows of what was found.
+pub(super) fn read<'text>(
+    document: Option<&'text DeTable<'text>>,
+    sheet: &mut Sheet<'text>,
+    flags: Flags,
+) -> Settings {
+    let mut root = sheet.root(document);
+    let watch = watch(root.section("watch"));
+    web(root.section("web"));
+    let mut servers = servers(&mut root);
+    let limits = limits(root.section("limits"));
+    reload::read(root.section("reload"));
+    root.finish();
+    if let Some(pid_file) = &flags.pid_file {
+        servers = vec![flagged_server(sheet, pid_file.clone(), servers.is_empty())];
+    }
+    Settings {
+        config_file: None,
+        watch,
+        servers,
+        limits,
+        web: Web {
+            listen_addresses: match flags.listen_addresses.as_slice() {
+                [] => vec![ListenAddress::default()],
+                given => given.to_vec(),
+            },
+            telemetry_path: flags.telemetry_path.clone().unwrap_or_default(),
+            config_file: flags.web_config_file.clone(),
+        },
+        paths: Paths {
+            procfs: flags.procfs.clone().unwrap_or_else(|| "/proc".into()),
+            sysfs: flags.sysfs.clone().unwrap_or_else(|| "/sys".into()),
+        },
+        without_effect: Vec::new(),
+        rows: Vec::new(),
+        flags,
+    }
+}
+
+fn watch(mut section: Section<'_, '_>) -> Watch {
+    let seconds = Duration::from_secs;
+    let interval = duration_between(Duration::from_millis(100)..=MINUTE);
+    let interval = section.setting("interval", interval, seconds(1));
+    section.planned(
+        "state_dir",
+        absolute_path,
+        PathBuf::from("/var/lib/gracekeeper"),
+    );
+    section.planned("ask_httpd", boolean, true);
+    let probe = word_or(
+        &["on-change", "off"],
+        duration_between(seconds(1)..=24 * HOUR),
+    );
+    section.planned("tls_probe", probe, WordOr::Word("on-change"));
+    section.finish();
+    Watch { interval }
+}
+
+fn web(mut section: Section<'_, '_>) {
+    section.planned("show_requests", one_of(&["off", "method", "path"]), "off");
+    section.finish();
+}
+
+fn servers(root: &mut Section<'_, '_>) -> Vec<Server> {
+    let tables = root.tables("server");
+    if let Some((at, _)) = tables.get(MOST_SERVERS) {
+        let cause = Cause::Value {
+            must: format!("at most {MOST_SERVERS} tables"),
+            is: tables.len().to_string(),
+        };
+        root.element("server".to_owned(), *at, None).complain(cause);
+        return Vec::new();
+    }
+    let mut servers: Vec<Server> = Vec::new();
+    if tables.is_empty() {
+        // Shown with its defaults, so that one sees what could be set.
+        server(root.element("server[]".to_owned(), 0, None), &servers);
+    }
+    for (index, (at, table)) in tables.into_iter().enumerate() {
+        let section = root.element(format!("server[{index}]"), at, Some(table));
+        let server = server(section, &servers);
+        servers.push(server);
+    }
+    servers
+}
+
+fn server(mut section: Section<'_, '_>, earlier: &[Server]) -> Server {
+    let name = section.setting("name", optional(server_name), None);
+    let pid_file = section.setting("pid_file", optional(absolute_path), None);
+    let unit = section.planned("unit", optional(text), None);
+    section.planned(
+        "error_log",
+        word_or(&["auto", "none"], absolute_path),
+        WordOr::Word("auto"),
+    );
+    section.planned("status_url", optional(url), None);
+    let program = section.setting(
+        "program",
+        word_or(&["auto"], absolute_path),
+        WordOr::Word("auto"),
+    );
+    section.planned(
+        "arguments",
+        word_or(&["auto"], list_of(argument)),
+        WordOr::Word("auto"),
+    );
+    section.planned(
+        "environment_file",
+        word_or(&["auto"], absolute_path),
+        WordOr::Word("auto"),
+    );
+    if section.is_there() && !section.has("pid_file") && !section.has("unit") {
+        section.complain(Cause::Needs("pid_file or unit"));
+    }
+    let server = Server {
+        name,
+        pid_file,
+        unit,
+        program: program.other(),
+    };
+    if let Some((key, cause)) = twice(earlier, &server) {
+        section.complain_about(key, cause);
+    }
+    section.finish();
+    server
+}
+
+fn server_name(typed: &Typed<'_>) -> Result<String, Fault> {
+    let name = text(typed)?;
+    if name.chars().count() > LONGEST_NAME {
+        let must = format!("at most {LONGEST_NAME} characters long");
+        let is = format!("{} characters long", name.chars().count());
+        return Err(fault(typed, Cause::Value { must, is }));
+    }
+    Ok(name)
+}
+
+/// What a server has that an earlier one has already.
+fn twice(earlier: &[Server], new: &Server) -> Option<(&'static str, Cause)> {
+    let file = |server: &Server| {
+        server
+            .pid_file
+            .as_ref()
+            .map(|file| file.display().to_string())
+    };
+    let name = |server: &Server| server.name.clone();
+    let unit = |server: &Server| server.unit.clone();
+    let same = |key, what, of: &dyn Fn(&Server) -> Option<String>| {
+        let value = of(new)?;
+        let other = earlier
+            .iter()
+            .position(|server| of(server).as_ref() == Some(&value))?;
+        Some((key, Cause::Twice { what, value, other }))
+    };
+    same("name", "the name", &name)
+        .or_else(|| same("pid_file", "the pid file", &file))
+        .or_else(|| same("unit", "the unit", &unit))
+}
+
+/// The server that `--httpd.pid-file` names, in place of none of the file's.
+fn flagged_server(sheet: &mut Sheet<'_>, pid_file: PathBuf, is_alone: bool) -> Server {
+    if !is_alone {
+        let cause = Cause::Excludes("the [[server]] of the configuration file");
+        let key = PID_FILE_FLAG.to_owned();
+        sheet.problems.push(Problem {
+            place: Place::Flag,
+            key,
+            cause,
+        });
+    }
+    let name = "main".to_owned();
+    for row in &mut sheet.rows {
+        if let Some(key) = row.key.strip_prefix("server[].") {
+            row.key = format!("server[0].{key}");
+        }
+    }
+    sheet.overrule("server[0].name", &name, PID_FILE_FLAG);
+    sheet.overrule("server[0].pid_file", &pid_file, PID_FILE_FLAG);
+    Server {
+        name: Some(name),
+        pid_file: Some(pid_file),
+        unit: None,
+        program: None,
+    }
+}
+
+fn limits(mut section: Section<'_, '_>) -> Limits {
+    let timeout = duration_between(Duration::from_millis(100)..=24 * HOUR);
+    let restart_timeout = section.setting("restart_timeout", timeout, MINUTE);
+    section.finish();
+    Limits { restart_timeout }
+}
