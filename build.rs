@@ -1,8 +1,5 @@
 //! Tells the program what it was built from, as far as git and rustc are there to say.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "nothing else can ask git and rustc"
-)]
+#![expect(clippy::disallowed_methods, reason = "nothing else can ask git and rustc")]
 
 use std::{env, path::Path, process::Command};
 
@@ -10,17 +7,12 @@ fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=GRACEKEEPER_REVISION");
     let revision = env::var("GRACEKEEPER_REVISION").ok().or_else(checked_out);
-    let compiler = env::var("RUSTC")
-        .ok()
-        .and_then(|rustc| answer(&rustc, &["--version"]));
+    let compiler = env::var("RUSTC").ok().and_then(|rustc| answer(&rustc, &["--version"]));
     let release = compiler.as_deref().and_then(|line| line.split(' ').nth(1));
     let (revision, release) = (word(revision.as_deref()), word(release));
     println!("cargo:rustc-env=GRACEKEEPER_REVISION={revision}");
     println!("cargo:rustc-env=GRACEKEEPER_RUSTC={release}");
-    println!(
-        "cargo:rustc-env=GRACEKEEPER_ORIGIN={}",
-        origin(&revision, &release)
-    );
+    println!("cargo:rustc-env=GRACEKEEPER_ORIGIN={}", origin(&revision, &release));
 }
 
 /// The revision of this working tree; an unpacked archive inside somebody else's has none.
@@ -47,11 +39,7 @@ fn answer(program: &str, arguments: &[&str]) -> Option<String> {
 
 /// What cargo's line protocol and a metric's label can carry; empty where nothing is known.
 fn word(text: Option<&str>) -> String {
-    text.unwrap_or_default()
-        .chars()
-        .filter(char::is_ascii_graphic)
-        .take(64)
-        .collect()
+    text.unwrap_or_default().chars().filter(char::is_ascii_graphic).take(64).collect()
 }
 
 /// ` (revision .., rustc ..)`, as far as it is known.
@@ -61,9 +49,5 @@ fn origin(revision: &str, release: &str) -> String {
         .filter(|(_, word)| !word.is_empty())
         .map(|(name, word)| format!("{name} {word}"))
         .collect();
-    if known.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", known.join(", "))
-    }
+    if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) }
 }

@@ -23,11 +23,7 @@ use crate::{
 /// gracekeeper runs beside an Apache HTTP Server 2.4. It needs no configuration: without one it
 /// watches the servers that run on this host, as far as it may see them.
 #[derive(Debug, Parser)]
-#[command(
-    name = "gracekeeper",
-    subcommand_required = true,
-    arg_required_else_help = true
-)]
+#[command(name = "gracekeeper", subcommand_required = true, arg_required_else_help = true)]
 #[command(disable_help_subcommand = true, max_term_width = 100)]
 pub struct Cli {
     /// What to do.
@@ -149,18 +145,12 @@ impl Cli {
     /// Reads the command line; prints help, the version or what is wrong, and says how to exit.
     pub fn from_arguments() -> Result<Self, Exit> {
         let matches = command().try_get_matches();
-        matches
-            .and_then(|matches| Self::from_arg_matches(&matches))
-            .map_err(|error| {
-                // Nobody is left to be told that this could not be printed.
-                drop(error.print());
-                let was_asked = [ErrorKind::DisplayHelp, ErrorKind::DisplayVersion];
-                if was_asked.contains(&error.kind()) {
-                    Exit::Success
-                } else {
-                    Exit::Usage
-                }
-            })
+        matches.and_then(|matches| Self::from_arg_matches(&matches)).map_err(|error| {
+            // Nobody is left to be told that this could not be printed.
+            drop(error.print());
+            let was_asked = [ErrorKind::DisplayHelp, ErrorKind::DisplayVersion];
+            if was_asked.contains(&error.kind()) { Exit::Success } else { Exit::Usage }
+        })
     }
 }
 
@@ -205,16 +195,8 @@ impl Log {
     pub fn rows(&self) -> [Row; 2] {
         let (level, format) = (self.level.map(Level::label), self.format.map(Format::label));
         [
-            Row::flag(
-                "--log.level",
-                level.map(Into::into),
-                Level::default().label().into(),
-            ),
-            Row::flag(
-                "--log.format",
-                format.map(Into::into),
-                Format::default().label().into(),
-            ),
+            Row::flag("--log.level", level.map(Into::into), Level::default().label().into()),
+            Row::flag("--log.format", format.map(Into::into), Format::default().label().into()),
         ]
     }
 }
@@ -259,9 +241,9 @@ fn whole_sentences(command: clap::Command) -> clap::Command {
 
 fn described(argument: clap::Arg) -> clap::Arg {
     match argument.get_id().as_str() {
-        "help" => argument
-            .help("Prints this help.")
-            .long_help("Prints this help; -h a shorter one."),
+        "help" => {
+            argument.help("Prints this help.").long_help("Prints this help; -h a shorter one.")
+        }
         "version" => argument.help("Prints the version."),
         _ => match argument.get_help().map(sentence) {
             Some(help) => argument.help(help),
@@ -272,11 +254,7 @@ fn described(argument: clap::Arg) -> clap::Arg {
 
 fn sentence(text: &StyledStr) -> String {
     let text = text.to_string();
-    if text.ends_with('.') {
-        text
-    } else {
-        text + "."
-    }
+    if text.ends_with('.') { text } else { text + "." }
 }
 
 /// The catalogue is the same whatever is set, so its help need not list what can be.
@@ -324,12 +302,7 @@ mod tests {
 
     #[test]
     fn several_addresses_can_be_listened_on() {
-        let cli = parse(&[
-            "run",
-            "--web.listen-address=:1",
-            "--web.listen-address",
-            "[::1]:2",
-        ]);
+        let cli = parse(&["run", "--web.listen-address=:1", "--web.listen-address", "[::1]:2"]);
         let addresses = cli.unwrap().flags.settings().listen_addresses;
         let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
         assert_eq!(addresses, [":1", "[::1]:2"]);
@@ -337,10 +310,7 @@ mod tests {
 
     #[test]
     fn a_pid_file_is_found_whatever_the_working_directory_becomes() {
-        let flags = parse(&["run", "--httpd.pid-file=x.pid"])
-            .unwrap()
-            .flags
-            .settings();
+        let flags = parse(&["run", "--httpd.pid-file=x.pid"]).unwrap().flags.settings();
         assert!(flags.pid_file.unwrap().is_absolute());
     }
 
@@ -348,9 +318,7 @@ mod tests {
     fn the_catalogue_has_three_forms() {
         let form = |arguments: &[&str]| {
             let command = parse(arguments).unwrap().command;
-            let Command::Metrics(form) = command else {
-                panic!("{command:?}")
-            };
+            let Command::Metrics(form) = command else { panic!("{command:?}") };
             form.form()
         };
         assert_eq!(form(&["metrics"]), Form::Table);

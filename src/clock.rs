@@ -7,7 +7,10 @@ use crate::model::time::{Moment, Timestamp, Uptime};
 /// This moment, from both clocks.
 #[must_use]
 pub fn now() -> Moment {
-    Moment { uptime: uptime(), wall: Timestamp::from_micros(micros(clock_gettime(ClockId::Realtime))) }
+    Moment {
+        uptime: uptime(),
+        wall: Timestamp::from_micros(micros(clock_gettime(ClockId::Realtime))),
+    }
 }
 
 /// Time since boot, suspension included.

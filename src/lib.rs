@@ -42,5 +42,7 @@ pub mod exit;
 pub mod expose;
 pub mod log_format;
 pub mod model;
+pub mod observe;
 pub mod track;
 pub mod version;
+pub mod watch;

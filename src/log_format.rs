@@ -52,13 +52,8 @@ pub struct InitError(#[from] tracing::subscriber::SetGlobalDefaultError);
 
 /// Logs to standard error from now on.
 pub fn init(format: Format, level: Level) -> Result<(), InitError> {
-    let lines = Lines {
-        format,
-        writer: io::stderr,
-    };
-    let subscriber = Registry::default()
-        .with(LevelFilter::from(level))
-        .with(lines);
+    let lines = Lines { format, writer: io::stderr };
+    let subscriber = Registry::default().with(LevelFilter::from(level)).with(lines);
     Ok(tracing::subscriber::set_global_default(subscriber)?)
 }
 
@@ -137,9 +132,7 @@ impl Fields {
             ("message", Value::String(message)) => self.message = message,
             ("message", other) => self.message = other.to_string(),
             // `r#type = ..` is how Rust writes a field named type.
-            (name, value) => self
-                .fields
-                .push((name.strip_prefix("r#").unwrap_or(name), value)),
+            (name, value) => self.fields.push((name.strip_prefix("r#").unwrap_or(name), value)),
         }
     }
 
@@ -176,10 +169,7 @@ impl Visit for Fields {
     fn record_f64(&mut self, field: &Field, value: f64) {
         // JSON has no number for NaN and the infinities.
         let text = || Value::from(value.to_string());
-        self.push(
-            field,
-            serde_json::Number::from_f64(value).map_or_else(text, Value::Number),
-        );
+        self.push(field, serde_json::Number::from_f64(value).map_or_else(text, Value::Number));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
@@ -261,10 +251,7 @@ mod tests {
         let writer = Written(Arc::clone(&lines));
         let subscriber = Registry::default()
             .with(LevelFilter::from(level))
-            .with(Lines {
-                format,
-                writer: move || writer.clone(),
-            });
+            .with(Lines { format, writer: move || writer.clone() });
         tracing::subscriber::with_default(subscriber, log);
         let text = String::from_utf8(lines.lock().unwrap().clone()).unwrap();
         text.lines()
@@ -362,14 +349,8 @@ mod tests {
 
     #[test]
     fn time_is_in_milliseconds_and_utc() {
-        assert_eq!(
-            time(Timestamp::from_micros(1_795_343_533_000_999)),
-            "2026-11-22T10:32:13.000Z"
-        );
+        assert_eq!(time(Timestamp::from_micros(1_795_343_533_000_999)), "2026-11-22T10:32:13.000Z");
         assert_eq!(time(Timestamp::from_micros(0)), "1970-01-01T00:00:00.000Z");
-        assert_eq!(
-            time(Timestamp::from_micros(i64::MAX)),
-            "1970-01-01T00:00:00.000Z"
-        );
+        assert_eq!(time(Timestamp::from_micros(i64::MAX)), "1970-01-01T00:00:00.000Z");
     }
 }

@@ -33,6 +33,6 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Config(ConfigCommand::Show(form)) => {
             command::config::show(flags, &log, form.form())
         }
-        Command::Reader => command::reader::run(),
+        Command::Reader => command::reader::run(flags.procfs),
     }
 }

@@ -39,11 +39,7 @@ fn gracekeeper<A: AsRef<OsStr>>(arguments: &[A]) -> Run {
 fn finish(command: &mut Command) -> Run {
     let output = command.env_remove("CLICOLOR_FORCE").output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    Run {
-        code: output.status.code(),
-        stdout: text(output.stdout),
-        stderr: text(output.stderr),
-    }
+    Run { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
 /// A configuration file in a directory of its own, which is gone with it.
@@ -90,11 +86,7 @@ fn help_of_every_command_is_in_sentences_and_is_no_error() {
         &["config", "show", "--help"],
     ] {
         let run = gracekeeper(arguments);
-        assert_eq!(
-            (run.code, run.stderr.as_str()),
-            (Some(0), ""),
-            "{arguments:?}"
-        );
+        assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{arguments:?}");
         let first = run.stdout.lines().next().unwrap();
         assert!(first.ends_with('.'), "{arguments:?}: {first}");
         assert!(run.stdout.contains("Prints this help"), "{arguments:?}");
@@ -104,17 +96,10 @@ fn help_of_every_command_is_in_sentences_and_is_no_error() {
 #[test]
 fn help_tells_the_defaults_and_hides_what_is_internal_or_not_there_yet() {
     let help = gracekeeper(&["--help"]).stdout;
-    for word in [
-        "/etc/gracekeeper/gracekeeper.toml",
-        "127.0.0.1:10117",
-        "/metrics",
-        "logfmt",
-    ] {
+    for word in ["/etc/gracekeeper/gracekeeper.toml", "127.0.0.1:10117", "/metrics", "logfmt"] {
         assert!(help.contains(word), "{word}");
     }
-    for command in [
-        "reader", "reload ", "guard", "hold", "doctor", "fleet", "history",
-    ] {
+    for command in ["reader", "reload ", "guard", "hold", "doctor", "fleet", "history"] {
         assert!(!help.contains(&format!("  {command}")), "{command}");
     }
     let metrics = gracekeeper(&["metrics", "--help"]).stdout;
@@ -142,51 +127,23 @@ fn wrong_usage_exits_with_64_and_says_what_is_wrong() {
             &["run", "--web.listen-adress", ":1"],
             "a similar argument exists: '--web.listen-address'",
         ),
-        (
-            &["run", "--web.listen-address", "10117"],
-            "must be HOST:PORT",
-        ),
-        (
-            &["run", "--web.listen-address", ":65536"],
-            "the port must be a number",
-        ),
-        (
-            &["run", "--web.telemetry-path", "metrics"],
-            "must begin with /",
-        ),
-        (
-            &["run", "--log.level", "loud"],
-            "possible values: error, warn, info, debug, trace",
-        ),
-        (
-            &["run", "--log.format", "xml"],
-            "possible values: logfmt, json",
-        ),
+        (&["run", "--web.listen-address", "10117"], "must be HOST:PORT"),
+        (&["run", "--web.listen-address", ":65536"], "the port must be a number"),
+        (&["run", "--web.telemetry-path", "metrics"], "must begin with /"),
+        (&["run", "--log.level", "loud"], "possible values: error, warn, info, debug, trace"),
+        (&["run", "--log.format", "xml"], "possible values: logfmt, json"),
         (&["run", "--config.file"], "a value is required"),
-        (
-            &["run", "--log.level", "info", "--log.level", "info"],
-            "cannot be used multiple times",
-        ),
-        (
-            &["run", "--httpd.pid-file", ""],
-            "cannot make an empty path absolute",
-        ),
+        (&["run", "--log.level", "info", "--log.level", "info"], "cannot be used multiple times"),
+        (&["run", "--httpd.pid-file", ""], "cannot make an empty path absolute"),
         (&["metrics", "--json", "--markdown"], "cannot be used with"),
-        (
-            &["config", "check", "/a", "--config.file", "/b"],
-            "cannot be used with",
-        ),
+        (&["config", "check", "/a", "--config.file", "/b"], "cannot be used with"),
         (&["reader", "x"], "unexpected argument 'x'"),
     ] {
         let run = gracekeeper(arguments);
         assert_eq!(run.code, Some(64), "{arguments:?}: {}", run.stderr);
         assert!(run.stderr.contains(words), "{arguments:?}: {}", run.stderr);
         assert_eq!(run.stdout, "", "{arguments:?}");
-        assert!(
-            !run.stderr.contains('\u{1b}'),
-            "colour, and no terminal: {:?}",
-            run.stderr
-        );
+        assert!(!run.stderr.contains('\u{1b}'), "colour, and no terminal: {:?}", run.stderr);
     }
 }
 
@@ -195,10 +152,7 @@ fn a_right_configuration_is_ok() {
     let right = configuration("[watch]\ninterval = \"2s\"\n");
     let run = check(&right.path);
     let expected = format!("{}: ok\n", right.path.display());
-    assert_eq!(
-        (run.code, run.stdout, run.stderr.as_str()),
-        (Some(0), expected, "")
-    );
+    assert_eq!((run.code, run.stdout, run.stderr.as_str()), (Some(0), expected, ""));
     let by_flag = gracekeeper(&[
         "--config.file".as_ref(),
         right.path.as_os_str(),
@@ -215,10 +169,7 @@ fn a_setting_without_effect_is_a_warning() {
     assert_eq!(run.code, Some(0));
     let file = early.path.display();
     assert_eq!(run.stdout, format!("{file}: ok\n"));
-    assert_eq!(
-        run.stderr,
-        format!("{file}:2: reload.settle: has no effect in this version\n")
-    );
+    assert_eq!(run.stderr, format!("{file}:2: reload.settle: has no effect in this version\n"));
 }
 
 #[test]
@@ -231,27 +182,15 @@ fn wrong_settings_are_refused_with_line_and_key_by_every_command_that_reads_them
                  FILE:6: limits.restart_timeout: must be between 100ms and 24h, is 1ms";
     assert_refused(&wrong.path, 64, words);
     for command in [&["run"][..], &["config", "show"]] {
-        let run = finish(
-            Command::new(BINARY)
-                .args(command)
-                .arg("--config.file")
-                .arg(&wrong.path),
-        );
+        let run = finish(Command::new(BINARY).args(command).arg("--config.file").arg(&wrong.path));
         assert_eq!(run.code, Some(64));
-        assert_eq!(
-            run.stderr,
-            words.replace("FILE", &wrong.path.display().to_string()) + "\n"
-        );
+        assert_eq!(run.stderr, words.replace("FILE", &wrong.path.display().to_string()) + "\n");
     }
 }
 
 #[test]
 fn what_is_not_toml_is_refused() {
-    assert_refused(
-        &configuration("[watch\n").path,
-        64,
-        "FILE:1: unclosed table, expected `]`",
-    );
+    assert_refused(&configuration("[watch\n").path, 64, "FILE:1: unclosed table, expected `]`");
     assert_refused(
         &configuration("\n\u{7f}ELF\n").path,
         64,
@@ -270,16 +209,8 @@ fn what_is_no_file_is_refused_at_once() {
     let fifo = directory.path().join("fifo");
     mkfifoat(CWD, &fifo, Mode::from_raw_mode(0o600)).unwrap();
     assert_refused(&fifo, 64, "read FILE: must be a regular file, is a FIFO");
-    assert_refused(
-        directory.path(),
-        64,
-        "read FILE: must be a regular file, is a directory",
-    );
-    assert_refused(
-        Path::new("/dev/zero"),
-        64,
-        "read FILE: must be a regular file, is a device",
-    );
+    assert_refused(directory.path(), 64, "read FILE: must be a regular file, is a directory");
+    assert_refused(Path::new("/dev/zero"), 64, "read FILE: must be a regular file, is a device");
     let missing = directory.path().join("missing");
     assert_refused(&missing, 64, "read FILE: no such file or directory");
 }
@@ -287,11 +218,7 @@ fn what_is_no_file_is_refused_at_once() {
 #[test]
 fn what_is_longer_than_a_configuration_is_refused() {
     let long = configuration(vec![b'\n'; 2 << 20]);
-    assert_refused(
-        &long.path,
-        64,
-        "read FILE: must be at most 1 MiB long, is longer",
-    );
+    assert_refused(&long.path, 64, "read FILE: must be at most 1 MiB long, is longer");
 }
 
 #[test]
@@ -313,11 +240,7 @@ fn as_nobody_special(configuration: &Configuration) -> Run {
     let binary = configuration.directory.path().join("gracekeeper");
     fs::copy(BINARY, &binary).unwrap();
     let mut command = Command::new(binary);
-    command
-        .args(["config", "check"])
-        .arg(&configuration.path)
-        .uid(NOBODY)
-        .gid(NOBODY);
+    command.args(["config", "check"]).arg(&configuration.path).uid(NOBODY).gid(NOBODY);
     finish(&mut command)
 }
 
@@ -350,11 +273,7 @@ fn root_refuses_a_file_of_somebody_else() {
                  its mode is 0644, its owner 65534";
     assert_refused(&foreign.path, 64, words);
     set_mode(foreign.directory.path(), 0o755);
-    assert_eq!(
-        as_nobody_special(&foreign).code,
-        Some(0),
-        "who is not root reads it"
-    );
+    assert_eq!(as_nobody_special(&foreign).code, Some(0), "who is not root reads it");
 }
 
 #[test]
@@ -385,13 +304,8 @@ fn root_refuses_a_directory_that_everybody_may_write_unless_it_is_sticky() {
 #[test]
 fn every_effective_setting_is_shown_with_its_origin() {
     let file = configuration("[watch]\ninterval = \"2s\"\n[reload]\nsettle = \"5s\"\n");
-    let arguments = [
-        "config",
-        "show",
-        "--log.level=debug",
-        "--web.listen-address=:1",
-        "--config.file",
-    ];
+    let arguments =
+        ["config", "show", "--log.level=debug", "--web.listen-address=:1", "--config.file"];
     let table = finish(Command::new(BINARY).args(arguments).arg(&file.path));
     assert_eq!((table.code, table.stderr.as_str()), (Some(0), ""));
     // The temporary path is as long as it likes to be.
@@ -403,12 +317,7 @@ fn every_effective_setting_is_shown_with_its_origin() {
         .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ") + "\n")
         .collect();
     insta::assert_snapshot!(rows.concat());
-    let json = finish(
-        Command::new(BINARY)
-            .args(arguments)
-            .arg(&file.path)
-            .arg("--json"),
-    );
+    let json = finish(Command::new(BINARY).args(arguments).arg(&file.path).arg("--json"));
     let json: Vec<serde_json::Value> = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!(json.len(), rows.len());
     let expected = serde_json::json!({
@@ -420,17 +329,11 @@ fn every_effective_setting_is_shown_with_its_origin() {
 #[test]
 fn a_reader_that_stops_reading_is_no_error() {
     let file = configuration("");
-    let null = fs::OpenOptions::new()
-        .write(true)
-        .mode(0o600)
-        .open("/dev/null")
-        .unwrap();
+    let null = fs::OpenOptions::new().write(true).mode(0o600).open("/dev/null").unwrap();
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let mut command = Command::new(BINARY);
-    command
-        .args(["config", "show", "--config.file"])
-        .arg(&file.path);
+    command.args(["config", "show", "--config.file"]).arg(&file.path);
     let status = command.stdout(writer).stderr(null).status().unwrap();
     assert_eq!(status.code(), Some(0));
 }

@@ -11,3 +11,4 @@
 mod cli;
 mod fuzz_scoreboard;
 mod scoreboard_dumps;
+mod tracker_laws;

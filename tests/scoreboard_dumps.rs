@@ -77,10 +77,8 @@ impl Moment {
 
     /// The only mapping that is a scoreboard.
     fn scoreboard(&self) -> Vec<u8> {
-        let segments = self
-            .segments
-            .iter()
-            .map(|segment| fs::read(fixture(&segment.file)).unwrap());
+        let segments =
+            self.segments.iter().map(|segment| fs::read(fixture(&segment.file)).unwrap());
         let is_one = |bytes: &Vec<u8>| {
             let is_one = could_be(&bytes[..64], bytes.len() as u64);
             assert_eq!(is_one, decode(bytes, &Family::default(), None).is_ok());
@@ -115,19 +113,11 @@ impl Moment {
 }
 
 fn fixture(name: &str) -> PathBuf {
-    [
-        env!("CARGO_MANIFEST_DIR"),
-        "tests/fixtures/scoreboards",
-        name,
-    ]
-    .iter()
-    .collect()
+    [env!("CARGO_MANIFEST_DIR"), "tests/fixtures/scoreboards", name].iter().collect()
 }
 
 fn moments() -> Vec<Moment> {
-    let files = fs::read_dir(fixture(""))
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
+    let files = fs::read_dir(fixture("")).unwrap().map(|entry| entry.unwrap().path());
     let described = files.filter(|path| path.extension().is_some_and(|kind| kind == "json"));
     let read = |path| serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
     let moments: Vec<Moment> = described.map(read).collect();
@@ -136,14 +126,7 @@ fn moments() -> Vec<Moment> {
 }
 
 fn read(segment: &[u8], family: &[FamilyMember], kept: Option<Layout>) -> Reading {
-    decode(
-        segment,
-        &Family {
-            httpd_children: family,
-        },
-        kept,
-    )
-    .unwrap()
+    decode(segment, &Family { httpd_children: family }, kept).unwrap()
 }
 
 fn proven(moment: &Moment) -> Vec<SlotRecord> {
@@ -155,10 +138,7 @@ fn proven(moment: &Moment) -> Vec<SlotRecord> {
 #[test]
 fn every_release_is_recognised_and_every_child_has_its_slot() {
     for moment in moments() {
-        let found: Vec<i32> = proven(&moment)
-            .iter()
-            .map(|record| record.pid.as_raw())
-            .collect();
+        let found: Vec<i32> = proven(&moment).iter().map(|record| record.pid.as_raw()).collect();
         for child in &moment.children {
             let times = found.iter().filter(|pid| **pid == child.pid).count();
             assert_eq!(times, 1, "{}: {}", moment.name(), child.pid);
@@ -191,29 +171,12 @@ fn the_running_generation_is_the_one_that_mod_status_shows() {
     for moment in moments() {
         let global = read(&moment.scoreboard(), &[], None).scoreboard.global;
         let restarts = ["before", "drain", "drain2", "after-hard"];
-        let expected = restarts
-            .iter()
-            .position(|name| *name == moment.when)
-            .unwrap();
-        assert_eq!(
-            global.running_generation.number(),
-            i32::try_from(expected).unwrap()
-        );
-        let shown = moment
-            .status()
-            .generation
-            .unwrap_or(global.running_generation.number());
-        assert_eq!(
-            global.running_generation.number(),
-            shown,
-            "{}",
-            moment.name()
-        );
+        let expected = restarts.iter().position(|name| *name == moment.when).unwrap();
+        assert_eq!(global.running_generation.number(), i32::try_from(expected).unwrap());
+        let shown = moment.status().generation.unwrap_or(global.running_generation.number());
+        assert_eq!(global.running_generation.number(), shown, "{}", moment.name());
         assert_eq!(global.server_limit, 8);
-        assert_eq!(
-            global.thread_limit,
-            if moment.mpm == "prefork" { 1 } else { 5 }
-        );
+        assert_eq!(global.thread_limit, if moment.mpm == "prefork" { 1 } else { 5 });
     }
 }
 
@@ -251,9 +214,7 @@ fn workers_are_those_of_the_string_that_mod_status_shows() {
             }
             let mut expected = BTreeMap::new();
             for letter in shown.chars().filter(|letter| *letter != '.') {
-                *expected
-                    .entry(if letter == 'W' { '_' } else { letter })
-                    .or_default() += 1;
+                *expected.entry(if letter == 'W' { '_' } else { letter }).or_default() += 1;
             }
             let told = without_the_asking_request(&record.workers);
             assert_eq!(told, expected, "{}: {}", moment.name(), record.pid);
@@ -268,17 +229,9 @@ fn workers_are_those_of_the_string_that_mod_status_shows() {
 fn the_trap_of_the_equal_sizes_is_seen_through() {
     for moment in moments() {
         let segment = moment.scoreboard();
-        for wrong in Layout::ALL
-            .into_iter()
-            .filter(|layout| *layout != moment.layout())
-        {
+        for wrong in Layout::ALL.into_iter().filter(|layout| *layout != moment.layout()) {
             let reading = read(&segment, &moment.family(), Some(wrong));
-            assert_eq!(
-                reading.layout,
-                Some(moment.layout()),
-                "{} as {wrong:?}",
-                moment.name()
-            );
+            assert_eq!(reading.layout, Some(moment.layout()), "{} as {wrong:?}", moment.name());
             assert_eq!(reading.scoreboard.slots, Some(proven(&moment)));
         }
     }
@@ -290,10 +243,7 @@ fn slots_of_a_stride_that_nobody_knows_are_not_read() {
     for moment in moments() {
         let mut segment = moment.scoreboard();
         let [global, stride, room, _] = synthesis::sizes(moment.layout());
-        for unknown in [28, 44, 52]
-            .into_iter()
-            .filter(|unknown| *unknown != stride)
-        {
+        for unknown in [28, 44, 52].into_iter().filter(|unknown| *unknown != stride) {
             let old = segment.clone();
             let start = 8 + global;
             segment[start..start + 8 * room].fill(0);
@@ -305,10 +255,7 @@ fn slots_of_a_stride_that_nobody_knows_are_not_read() {
             let name = moment.name();
             // A single child in the first slot is where every stride has it.
             let slots = reading.scoreboard.slots.unwrap_or_default();
-            assert!(
-                slots.iter().all(|record| record.slot.index() == 0),
-                "{name} at {unknown}"
-            );
+            assert!(slots.iter().all(|record| record.slot.index() == 0), "{name} at {unknown}");
             segment = old;
         }
     }
@@ -336,11 +283,6 @@ fn daemons_without_a_slot_do_not_hide_the_proof() {
             may_be_worker: true,
         }));
         let reading = read(&moment.scoreboard(), &family, None);
-        assert_eq!(
-            reading.scoreboard.slots,
-            Some(proven(&moment)),
-            "{}",
-            moment.name()
-        );
+        assert_eq!(reading.scoreboard.slots, Some(proven(&moment)), "{}", moment.name());
     }
 }

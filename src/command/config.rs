@@ -17,10 +17,7 @@ pub fn check(mut flags: Flags, file: Option<PathBuf>) -> anyhow::Result<Exit> {
     }
     let settings = Settings::load(flags)?;
     for row in settings.rows().iter().filter(|row| row.is_set_in_vain()) {
-        complain(&format!(
-            "{}: {}: has no effect in this version",
-            row.origin, row.key
-        ));
+        complain(&format!("{}: {}: has no effect in this version", row.origin, row.key));
     }
     match &settings.config_file {
         Some(file) => print(&format!("{}: ok\n", file.display()))?,

@@ -14,11 +14,7 @@ use crate::{config::ConfigError, exit::Exit};
 pub fn report(error: &anyhow::Error) -> Exit {
     if let Some(error) = error.downcast_ref::<ConfigError>() {
         complain(&error.to_string());
-        return if error.is_permission() {
-            Exit::Permission
-        } else {
-            Exit::Usage
-        };
+        return if error.is_permission() { Exit::Permission } else { Exit::Usage };
     }
     complain(&format!("gracekeeper: {error:#}"));
     Exit::Internal

@@ -1,10 +1,20 @@
 //! `gracekeeper reader`: the second process, which reads what needs a capability.
 
-use anyhow::bail;
+use std::{io, os::fd::AsFd, os::unix::net::UnixStream, path::PathBuf};
 
-use crate::exit::Exit;
+use anyhow::Context;
 
-/// Reads for the watching process until that ends.
-pub fn run() -> anyhow::Result<Exit> {
-    bail!("not built into this binary")
+use crate::{
+    exit::Exit,
+    observe::{privileges, process_table::ProcessTable, reader},
+};
+
+/// Reads for the watching process, which holds the other end of standard input, until that ends.
+pub fn run(procfs: Option<PathBuf>) -> anyhow::Result<Exit> {
+    privileges::keep_reading().context("give up privileges")?;
+    let table = ProcessTable::new(procfs.unwrap_or_else(|| "/proc".into()));
+    let input = io::stdin().as_fd().try_clone_to_owned().context("take standard input")?;
+    let stream = UnixStream::from(input);
+    reader::serve(&table, stream).context("answer on standard input")?;
+    Ok(Exit::Success)
 }

@@ -1,14 +1,168 @@
 //! `gracekeeper run`: watches, and serves what it saw.
 
-use anyhow::bail;
+use std::{io, sync::Arc, thread, time::Duration};
 
-use crate::{config::Settings, exit::Exit};
+use anyhow::{Context, anyhow};
+use tokio::{
+    runtime,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch as channel,
+};
+use tracing::{error, info, warn};
+
+use crate::{
+    clock,
+    config::Settings,
+    exit::Exit,
+    expose::{
+        publication::Publication,
+        server::{self, BoundListener, ServerOptions},
+        web_config::{WebConfigFile, WebConfigState},
+    },
+    observe::{privileges, scoreboard::ScoreboardReader, server::Target},
+    version,
+    watch::{Controls, Order, Watch, WatchOptions},
+};
+
+/// The toolkit's file is looked at again this often, at most.
+const WEB_CONFIG_LOOKS: Duration = Duration::from_secs(1);
 
 /// Watches until it is told to end.
 pub fn run(settings: Settings) -> anyhow::Result<Exit> {
-    for key in &settings.without_effect {
-        tracing::warn!(key, "setting has no effect in this version");
+    warn_of_what_has_no_effect(&settings);
+    let web_config = settings.web.config_file.as_deref();
+    let web_config = web_config.map(|path| WebConfigFile::open(path, WEB_CONFIG_LOOKS));
+    let web_config = web_config.transpose()?.map(Arc::new);
+    let listeners = server::bind(&settings.web.listen_addresses)?;
+    let procfs = settings.paths.procfs.clone();
+    // While there still are privileges: it keeps those that this process gives up next.
+    let scoreboards = ScoreboardReader::start(&procfs).context("start the reading process")?;
+    if let Err(error) = privileges::raise_descriptor_limit() {
+        warn!(%error, "descriptor limit not raised");
     }
-    drop(settings);
-    bail!("not built into this binary")
+    privileges::keep_none().context("give up privileges")?;
+
+    let build = [version::VERSION, version::REVISION, version::RUSTC];
+    let (watch, controls) = Watch::new(options(&settings), procfs, scoreboards, build)
+        .context("watch the kernel's events")?;
+    let (publish, publication) = channel::channel(Arc::new(Publication::default()));
+    let watching = thread::Builder::new()
+        .name("watch".to_owned())
+        .spawn(move || watch.run(&publish))
+        .context("start the watching thread")?;
+
+    let web = ServerOptions {
+        telemetry_path: settings.web.telemetry_path.as_str().to_owned(),
+        web_config,
+        ..ServerOptions::default()
+    };
+    let served = serve(listeners, publication, web, settings, &controls);
+    controls.give(Order::Stop);
+    let watched = watching.join().map_err(|_| anyhow!("the watching thread panicked"))?;
+    watched.context("watch the kernel's events")?;
+    served?;
+    info!("ended");
+    Ok(Exit::Success)
+}
+
+fn warn_of_what_has_no_effect(settings: &Settings) {
+    for key in &settings.without_effect {
+        warn!(key, "setting has no effect in this version");
+    }
+}
+
+fn options(settings: &Settings) -> WatchOptions {
+    let servers = settings.servers.iter().filter_map(|server| {
+        let pid_file = Some(server.pid_file.clone()?);
+        let target = Target { pid_file, program: server.program.clone(), signature: None };
+        Some((server.name.clone(), target))
+    });
+    WatchOptions {
+        interval: settings.watch.interval,
+        restart_timeout: settings.limits.restart_timeout,
+        servers: servers.collect(),
+    }
+}
+
+fn serve(
+    listeners: Vec<BoundListener>,
+    publication: channel::Receiver<Arc<Publication>>,
+    web: ServerOptions,
+    settings: Settings,
+    controls: &Controls,
+) -> anyhow::Result<()> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("start the runtime")?;
+    for listener in &listeners {
+        info!(address = %listener.address(), "listening");
+    }
+    runtime.block_on(async {
+        let mut signals = Signals::new().context("listen for signals")?;
+        let states = web.web_config.as_ref().map(|file| file.states());
+        let looks = publication.clone();
+        let stop = until_told(&mut signals, looks, states, settings, controls);
+        server::serve(listeners, publication, web, stop).await.context("serve")
+    })
+}
+
+/// The signals that gracekeeper listens to.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// Resolves at SIGTERM, at SIGINT, and when there will be no more looks; passes on what happens
+/// to the configuration meanwhile.
+async fn until_told(
+    signals: &mut Signals,
+    mut looks: channel::Receiver<Arc<Publication>>,
+    mut states: Option<channel::Receiver<WebConfigState>>,
+    mut settings: Settings,
+    controls: &Controls,
+) {
+    loop {
+        tokio::select! {
+            _ = signals.terminate.recv() => return,
+            _ = signals.interrupt.recv() => return,
+            _ = signals.hang_up.recv() => reread(&mut settings, controls),
+            look = looks.changed() => if look.is_err() { return },
+            state = next(&mut states) => controls.give(Order::WebConfiguration(state)),
+        }
+    }
+}
+
+/// The web configuration's next state; pending for good where there is none.
+async fn next(states: &mut Option<channel::Receiver<WebConfigState>>) -> WebConfigState {
+    if let Some(states) = states
+        && states.changed().await.is_ok()
+    {
+        return *states.borrow_and_update();
+    }
+    std::future::pending().await
+}
+
+fn reread(settings: &mut Settings, controls: &Controls) {
+    match settings.reread() {
+        Ok(new) => {
+            warn_of_what_has_no_effect(&new);
+            info!("configuration read again");
+            controls.give(Order::Configure(options(&new), clock::now().wall));
+            *settings = new;
+        }
+        Err(error) => {
+            error!(%error, "configuration not read again, the old one stays");
+            controls.give(Order::ConfigurationFailed);
+        }
+    }
 }

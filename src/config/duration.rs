@@ -35,22 +35,14 @@ pub fn text(duration: Duration) -> String {
     let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let mut text = String::new();
     for (unit, factor) in UNITS {
-        let least = if text.is_empty() && factor > 1000 {
-            2 * factor
-        } else {
-            factor
-        };
+        let least = if text.is_empty() && factor > 1000 { 2 * factor } else { factor };
         if rest >= least {
             // Writing to a string cannot fail.
             let _ = write!(text, "{}{unit}", rest / factor);
             rest %= factor;
         }
     }
-    if text.is_empty() {
-        "0s".to_owned()
-    } else {
-        text
-    }
+    if text.is_empty() { "0s".to_owned() } else { text }
 }
 
 #[cfg(test)]

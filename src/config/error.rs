@@ -174,9 +174,7 @@ impl fmt::Display for Problem {
 }
 
 fn suggestion(nearest: Option<&str>) -> String {
-    nearest
-        .map(|name| format!("; did you mean {name}?"))
-        .unwrap_or_default()
+    nearest.map(|name| format!("; did you mean {name}?")).unwrap_or_default()
 }
 
 /// The kernel's words in lower case and without the number.

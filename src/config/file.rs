@@ -26,33 +26,23 @@ const STICKY: u32 = 0o1000;
 
 /// Reads a configuration file's bytes.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
-    let unreadable = |source| ConfigError::Unreadable {
-        path: path.to_owned(),
-        source,
-    };
+    let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
     // Opening a FIFO without O_NONBLOCK waits for a writer.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = open(path, flags, Mode::empty()).map_err(|errno| unreadable(errno.into()))?;
     let file = File::from(file);
     let metadata = file.metadata().map_err(unreadable)?;
     if !metadata.is_file() {
-        return Err(ConfigError::NotAFile {
-            path: path.to_owned(),
-            is: kind(&metadata),
-        });
+        return Err(ConfigError::NotAFile { path: path.to_owned(), is: kind(&metadata) });
     }
     if geteuid().is_root() {
         distrust(path, &metadata)?;
     }
     let mut bytes = Vec::new();
     // One byte more than allowed tells a file that grew, or has no size, as those of /proc.
-    file.take(LARGEST + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
+    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > LARGEST {
-        return Err(ConfigError::TooLarge {
-            path: path.to_owned(),
-        });
+        return Err(ConfigError::TooLarge { path: path.to_owned() });
     }
     Ok(bytes)
 }
@@ -64,21 +54,13 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
 fn distrust(path: &Path, file: &Metadata) -> Result<(), ConfigError> {
     let (mode, owner) = (file.mode() & 0o7777, file.uid());
     if owner != 0 || mode & OTHERS_MAY_WRITE != 0 {
-        return Err(ConfigError::Exposed {
-            path: path.to_owned(),
-            mode,
-            owner,
-        });
+        return Err(ConfigError::Exposed { path: path.to_owned(), mode, owner });
     }
     for directory in directories(path).map_err(|source| unreadable(path, source))? {
         let metadata = fs::metadata(&directory).map_err(|source| unreadable(path, source))?;
         let mode = metadata.mode() & 0o7777;
         if is_open_to_everybody(mode) && !is_read_only(&directory) {
-            return Err(ConfigError::ExposedDirectory {
-                path: path.to_owned(),
-                directory,
-                mode,
-            });
+            return Err(ConfigError::ExposedDirectory { path: path.to_owned(), directory, mode });
         }
     }
     Ok(())
@@ -88,11 +70,8 @@ fn distrust(path: &Path, file: &Metadata) -> Result<(), ConfigError> {
 fn directories(path: &Path) -> io::Result<Vec<PathBuf>> {
     let named = std::path::absolute(path)?;
     let resolved = path.canonicalize()?;
-    let mut directories: Vec<PathBuf> = [named.parent(), resolved.parent()]
-        .into_iter()
-        .flatten()
-        .map(Path::to_owned)
-        .collect();
+    let mut directories: Vec<PathBuf> =
+        [named.parent(), resolved.parent()].into_iter().flatten().map(Path::to_owned).collect();
     directories.dedup();
     Ok(directories)
 }
@@ -118,10 +97,7 @@ fn kind(metadata: &Metadata) -> &'static str {
 }
 
 fn unreadable(path: &Path, source: io::Error) -> ConfigError {
-    ConfigError::Unreadable {
-        path: path.to_owned(),
-        source,
-    }
+    ConfigError::Unreadable { path: path.to_owned(), source }
 }
 
 #[cfg(test)]
@@ -139,14 +115,8 @@ mod tests {
     #[test]
     fn what_is_no_file_is_refused() {
         let refusal = |path: &str| read(Path::new(path)).unwrap_err().to_string();
-        assert_eq!(
-            refusal("/"),
-            "read /: must be a regular file, is a directory"
-        );
-        assert_eq!(
-            refusal("/dev/null"),
-            "read /dev/null: must be a regular file, is a device"
-        );
+        assert_eq!(refusal("/"), "read /: must be a regular file, is a directory");
+        assert_eq!(refusal("/dev/null"), "read /dev/null: must be a regular file, is a device");
         assert_eq!(
             refusal("/nonexistent/x.toml"),
             "read /nonexistent/x.toml: no such file or directory"

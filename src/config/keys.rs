@@ -72,16 +72,9 @@ fn watch(mut section: Section<'_, '_>) -> Watch {
     let seconds = Duration::from_secs;
     let interval = duration_between(Duration::from_millis(100)..=MINUTE);
     let interval = section.setting("interval", interval, seconds(1));
-    section.planned(
-        "state_dir",
-        absolute_path,
-        PathBuf::from("/var/lib/gracekeeper"),
-    );
+    section.planned("state_dir", absolute_path, PathBuf::from("/var/lib/gracekeeper"));
     section.planned("ask_httpd", boolean, true);
-    let probe = word_or(
-        &["on-change", "off"],
-        duration_between(seconds(1)..=24 * HOUR),
-    );
+    let probe = word_or(&["on-change", "off"], duration_between(seconds(1)..=24 * HOUR));
     section.planned("tls_probe", probe, WordOr::Word("on-change"));
     section.finish();
     Watch { interval }
@@ -119,36 +112,16 @@ fn server(mut section: Section<'_, '_>, earlier: &[Server]) -> Server {
     let name = section.setting("name", optional(server_name), None);
     let pid_file = section.setting("pid_file", optional(absolute_path), None);
     let unit = section.planned("unit", optional(text), None);
-    section.planned(
-        "error_log",
-        word_or(&["auto", "none"], absolute_path),
-        WordOr::Word("auto"),
-    );
+    section.planned("error_log", word_or(&["auto", "none"], absolute_path), WordOr::Word("auto"));
     section.planned("status_url", optional(url), None);
-    let program = section.setting(
-        "program",
-        word_or(&["auto"], absolute_path),
-        WordOr::Word("auto"),
-    );
-    section.planned(
-        "arguments",
-        word_or(&["auto"], list_of(argument)),
-        WordOr::Word("auto"),
-    );
-    section.planned(
-        "environment_file",
-        word_or(&["auto"], absolute_path),
-        WordOr::Word("auto"),
-    );
+    let program =
+        section.setting("program", word_or(&["auto"], absolute_path), WordOr::Word("auto"));
+    section.planned("arguments", word_or(&["auto"], list_of(argument)), WordOr::Word("auto"));
+    section.planned("environment_file", word_or(&["auto"], absolute_path), WordOr::Word("auto"));
     if section.is_there() && !section.has("pid_file") && !section.has("unit") {
         section.complain(Cause::Needs("pid_file or unit"));
     }
-    let server = Server {
-        name,
-        pid_file,
-        unit,
-        program: program.other(),
-    };
+    let server = Server { name, pid_file, unit, program: program.other() };
     if let Some((key, cause)) = twice(earlier, &server) {
         section.complain_about(key, cause);
     }
@@ -168,19 +141,12 @@ fn server_name(typed: &Typed<'_>) -> Result<String, Fault> {
 
 /// What a server has that an earlier one has already.
 fn twice(earlier: &[Server], new: &Server) -> Option<(&'static str, Cause)> {
-    let file = |server: &Server| {
-        server
-            .pid_file
-            .as_ref()
-            .map(|file| file.display().to_string())
-    };
+    let file = |server: &Server| server.pid_file.as_ref().map(|file| file.display().to_string());
     let name = |server: &Server| server.name.clone();
     let unit = |server: &Server| server.unit.clone();
     let same = |key, what, of: &dyn Fn(&Server) -> Option<String>| {
         let value = of(new)?;
-        let other = earlier
-            .iter()
-            .position(|server| of(server).as_ref() == Some(&value))?;
+        let other = earlier.iter().position(|server| of(server).as_ref() == Some(&value))?;
         Some((key, Cause::Twice { what, value, other }))
     };
     same("name", "the name", &name)
@@ -193,11 +159,7 @@ fn flagged_server(sheet: &mut Sheet<'_>, pid_file: PathBuf, is_alone: bool) -> S
     if !is_alone {
         let cause = Cause::Excludes("the [[server]] of the configuration file");
         let key = PID_FILE_FLAG.to_owned();
-        sheet.problems.push(Problem {
-            place: Place::Flag,
-            key,
-            cause,
-        });
+        sheet.problems.push(Problem { place: Place::Flag, key, cause });
     }
     let name = "main".to_owned();
     for row in &mut sheet.rows {
@@ -207,12 +169,7 @@ fn flagged_server(sheet: &mut Sheet<'_>, pid_file: PathBuf, is_alone: bool) -> S
     }
     sheet.overrule("server[0].name", &name, PID_FILE_FLAG);
     sheet.overrule("server[0].pid_file", &pid_file, PID_FILE_FLAG);
-    Server {
-        name: Some(name),
-        pid_file: Some(pid_file),
-        unit: None,
-        program: None,
-    }
+    Server { name: Some(name), pid_file: Some(pid_file), unit: None, program: None }
 }
 
 fn limits(mut section: Section<'_, '_>) -> Limits {

@@ -32,14 +32,7 @@ pub(super) fn read(mut section: Section<'_, '_>) {
     section.planned("rehearse", one_of(&["auto", "require", "off"]), "auto");
     section.planned("max_generations", number_between(1..=100), 4);
     let resources: &[&str] = &["memory", "fds", "slots", "semaphores", "pids"];
-    let headroom = list_of(one_of(&[
-        "memory",
-        "fds",
-        "slots",
-        "semaphores",
-        "shm",
-        "pids",
-    ]));
+    let headroom = list_of(one_of(&["memory", "fds", "slots", "semaphores", "shm", "pids"]));
     section.planned("headroom", headroom, resources.to_vec());
     gate(section.section("gate"));
     lock(section.section("lock"));
@@ -79,16 +72,8 @@ fn lock(mut section: Section<'_, '_>) {
     let insecure = section.planned("insecure", boolean, false);
     section.planned("group", optional(text), None);
     section.planned("slots", number_between(1..=1000), 1);
-    section.planned(
-        "ttl",
-        duration_between(Duration::from_secs(5)..=HOUR),
-        MINUTE,
-    );
-    section.planned(
-        "release_delay",
-        duration_between(Duration::ZERO..=HOUR),
-        MINUTE / 2,
-    );
+    section.planned("ttl", duration_between(Duration::from_secs(5)..=HOUR), MINUTE);
+    section.planned("release_delay", duration_between(Duration::ZERO..=HOUR), MINUTE / 2);
     needs(&mut section, &["endpoints", "group"]);
     together(&mut section, "cert_file", "key_file");
     if !insecure && endpoints.iter().any(Url::is_exposed) {
@@ -101,11 +86,7 @@ fn lock(mut section: Section<'_, '_>) {
 fn verify(mut section: Section<'_, '_>) {
     let second = Duration::from_secs(1);
     section.planned("timeout", duration_between(second..=HOUR), MINUTE / 2);
-    section.planned(
-        "survive",
-        duration_between(Duration::ZERO..=HOUR),
-        15 * second,
-    );
+    section.planned("survive", duration_between(Duration::ZERO..=HOUR), 15 * second);
     section.planned("probe", optional(url), None);
     section.finish();
 }

@@ -108,10 +108,7 @@ impl Settings {
     /// Reads the configuration file, if there is one, and puts the flags over it; an error tells all
     /// that is wrong.
     pub fn load(flags: Flags) -> Result<Self, ConfigError> {
-        let path = flags
-            .config_file
-            .clone()
-            .unwrap_or_else(|| DEFAULT_FILE.into());
+        let path = flags.config_file.clone().unwrap_or_else(|| DEFAULT_FILE.into());
         match file::read(&path) {
             Ok(bytes) => Self::from_bytes(&path, Some(&bytes), flags),
             // Only a file that somebody named has to exist.
@@ -155,48 +152,24 @@ impl Settings {
 
     fn finish_rows(&mut self) {
         let path = |path: &PathBuf| Value::from(path.to_string_lossy());
-        let addresses: Value = self
-            .web
-            .listen_addresses
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let addresses: Value = self.web.listen_addresses.iter().map(ToString::to_string).collect();
         let flags = &self.flags;
         let given = |is_given: bool, value: Value| is_given.then_some(value);
         self.rows.extend([
-            Row::flag(
-                "--config.file",
-                flags.config_file.as_ref().map(path),
-                DEFAULT_FILE.into(),
-            ),
+            Row::flag("--config.file", flags.config_file.as_ref().map(path), DEFAULT_FILE.into()),
             Row::flag(
                 "--web.listen-address",
                 given(!flags.listen_addresses.is_empty(), addresses.clone()),
                 addresses,
             ),
-            Row::flag(
-                "--web.config.file",
-                flags.web_config_file.as_ref().map(path),
-                Value::Null,
-            ),
+            Row::flag("--web.config.file", flags.web_config_file.as_ref().map(path), Value::Null),
             Row::flag(
                 "--web.telemetry-path",
-                flags
-                    .telemetry_path
-                    .as_ref()
-                    .map(|path| path.as_str().into()),
+                flags.telemetry_path.as_ref().map(|path| path.as_str().into()),
                 TelemetryPath::default().as_str().into(),
             ),
-            Row::flag(
-                "--path.procfs",
-                flags.procfs.as_ref().map(path),
-                path(&self.paths.procfs),
-            ),
-            Row::flag(
-                "--path.sysfs",
-                flags.sysfs.as_ref().map(path),
-                path(&self.paths.sysfs),
-            ),
+            Row::flag("--path.procfs", flags.procfs.as_ref().map(path), path(&self.paths.procfs)),
+            Row::flag("--path.sysfs", flags.sysfs.as_ref().map(path), path(&self.paths.sysfs)),
         ]);
         let in_vain = self.rows.iter().filter(|row| row.is_set_in_vain());
         self.without_effect = in_vain.map(|row| row.key.clone()).collect();

@@ -36,17 +36,8 @@ impl Row {
     /// The row of a flag that is a setting of its own: what was given, else its default.
     #[must_use]
     pub fn flag(flag: &'static str, given: Option<Value>, default: Value) -> Self {
-        let origin = if given.is_some() {
-            Origin::Flag(flag)
-        } else {
-            Origin::Default
-        };
-        Self {
-            key: flag.to_owned(),
-            value: given.unwrap_or(default),
-            origin,
-            in_effect: true,
-        }
+        let origin = if given.is_some() { Origin::Flag(flag) } else { Origin::Default };
+        Self { key: flag.to_owned(), value: given.unwrap_or(default), origin, in_effect: true }
     }
 
     /// Somebody made this setting, and this version does nothing about it.
@@ -61,11 +52,7 @@ impl Row {
 pub fn table(rows: &[Row]) -> String {
     let lines: Vec<[String; 3]> = rows.iter().map(columns).collect();
     let width = |column: fn(&[String; 3]) -> &String| {
-        lines
-            .iter()
-            .map(|line| column(line).chars().count())
-            .max()
-            .unwrap_or(0)
+        lines.iter().map(|line| column(line).chars().count()).max().unwrap_or(0)
     };
     let (keys, values) = (width(|[key, _, _]| key), width(|[_, value, _]| value));
     let mut text = String::new();
@@ -83,16 +70,8 @@ pub fn json(rows: &[Row]) -> serde_json::Result<String> {
 
 fn columns(row: &Row) -> [String; 3] {
     // JSON writes these values as TOML does.
-    let value = if row.value.is_null() {
-        "-".to_owned()
-    } else {
-        row.value.to_string()
-    };
-    let note = if row.is_set_in_vain() {
-        " (no effect in this version)"
-    } else {
-        ""
-    };
+    let value = if row.value.is_null() { "-".to_owned() } else { row.value.to_string() };
+    let note = if row.is_set_in_vain() { " (no effect in this version)" } else { "" };
     [row.key.clone(), value, format!("{}{note}", row.origin)]
 }
 

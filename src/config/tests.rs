@@ -93,14 +93,9 @@ fn every_key_of_the_contract_is_known() {
     assert_eq!(settings.config_file, Some("/g.toml".into()));
     assert_eq!(settings.watch.interval.as_secs(), 2);
     assert_eq!(settings.limits.restart_timeout.as_secs(), 90);
-    let [main, other] = settings.servers.as_slice() else {
-        panic!("{:?}", settings.servers)
-    };
+    let [main, other] = settings.servers.as_slice() else { panic!("{:?}", settings.servers) };
     assert_eq!(main.name.as_deref(), Some("main"));
-    assert_eq!(
-        main.pid_file,
-        Some(PathBuf::from("/run/apache2/apache2.pid"))
-    );
+    assert_eq!(main.pid_file, Some(PathBuf::from("/run/apache2/apache2.pid")));
     assert_eq!(main.program, None);
     assert_eq!(other.unit.as_deref(), Some("apache2.service"));
     assert_eq!(other.program, Some(PathBuf::from("/usr/sbin/httpd")));
@@ -108,10 +103,9 @@ fn every_key_of_the_contract_is_known() {
 
 #[test]
 fn no_configuration_is_one() {
-    for settings in [
-        accepted(""),
-        Settings::from_bytes(Path::new("/g.toml"), None, Flags::default()).unwrap(),
-    ] {
+    for settings in
+        [accepted(""), Settings::from_bytes(Path::new("/g.toml"), None, Flags::default()).unwrap()]
+    {
         assert_eq!(settings.watch.interval.as_secs(), 1);
         assert_eq!(settings.limits.restart_timeout.as_secs(), 60);
         assert!(settings.servers.is_empty());
@@ -149,10 +143,7 @@ fn each_wrong_value_of_watching_is_named_with_its_line_and_key() {
             "[watch]\n\ninterval = \"5ms\"",
             "3: watch.interval: must be between 100ms and 60s, is 5ms",
         ),
-        (
-            "[watch]\ninterval = \"61s\"",
-            "2: watch.interval: must be between 100ms and 60s, is 61s",
-        ),
+        ("[watch]\ninterval = \"61s\"", "2: watch.interval: must be between 100ms and 60s, is 61s"),
         (
             "[watch]\ninterval = 1",
             "2: watch.interval: must be a duration such as \"1s\", is the integer 1",
@@ -165,22 +156,13 @@ fn each_wrong_value_of_watching_is_named_with_its_line_and_key() {
             "[watch]\ninterval = \"1 \\u001b\"",
             "2: watch.interval: must be a duration such as \"1s\", is \"1 \\u{1b}\"",
         ),
-        (
-            "[watch]\nstate_dir = \"x\"",
-            "2: watch.state_dir: must be an absolute path, is \"x\"",
-        ),
-        (
-            "[watch]\nask_httpd = \"yes\"",
-            "2: watch.ask_httpd: must be true or false, is \"yes\"",
-        ),
+        ("[watch]\nstate_dir = \"x\"", "2: watch.state_dir: must be an absolute path, is \"x\""),
+        ("[watch]\nask_httpd = \"yes\"", "2: watch.ask_httpd: must be true or false, is \"yes\""),
         (
             "[watch]\ntls_probe = \"never\"",
             "2: watch.tls_probe: must be \"on-change\", \"off\" or a duration such as \"1s\", is \"never\"",
         ),
-        (
-            "watch = 1",
-            "1: watch: must be a table, [watch], is the integer 1",
-        ),
+        ("watch = 1", "1: watch: must be a table, [watch], is the integer 1"),
         (
             "[web]\nshow_requests = true",
             "2: web.show_requests: must be \"off\", \"method\" or \"path\", is the boolean true",
@@ -211,10 +193,7 @@ fn each_wrong_value_of_reloading_is_named_with_its_line_and_key() {
             "[reload]\nmax_per_hour = 0",
             "2: reload.max_per_hour: must be a whole number from 1 to 3600, is the integer 0",
         ),
-        (
-            "[reload]\ntriggers = \"config\"",
-            "2: reload.triggers: must be a list, is \"config\"",
-        ),
+        ("[reload]\ntriggers = \"config\"", "2: reload.triggers: must be a list, is \"config\""),
         (
             "[reload]\ntriggers = [\n\"config\",\n\"cert\"]",
             "4: reload.triggers: must be \"certificate\" or \"config\", is \"cert\"",
@@ -241,20 +220,11 @@ fn each_wrong_value_of_reloading_is_named_with_its_line_and_key() {
 #[test]
 fn each_unknown_key_is_named_with_the_one_that_was_meant() {
     assert_refused(&[
-        (
-            "[watch]\nintervall = \"1s\"",
-            "2: watch.intervall: unknown key; did you mean interval?",
-        ),
+        ("[watch]\nintervall = \"1s\"", "2: watch.intervall: unknown key; did you mean interval?"),
         ("[wach]\nx = 1", "1: wach: unknown key; did you mean watch?"),
         ("a = 1\n[watch]", "1: a: unknown key"),
-        (
-            "[reload]\n[reload.gates]",
-            "2: reload.gates: unknown key; did you mean gate?",
-        ),
-        (
-            "[watch]\n\"a b\\n\" = 1",
-            "2: watch.\"a b\\n\": unknown key",
-        ),
+        ("[reload]\n[reload.gates]", "2: reload.gates: unknown key; did you mean gate?"),
+        ("[watch]\n\"a b\\n\" = 1", "2: watch.\"a b\\n\": unknown key"),
         (
             "[[server]]\npid_file = \"/x\"\npidfile = \"/x\"",
             "3: server[0].pidfile: unknown key; did you mean pid_file?",
@@ -265,22 +235,10 @@ fn each_unknown_key_is_named_with_the_one_that_was_meant() {
 #[test]
 fn servers_must_be_told_apart_and_found() {
     assert_refused(&[
-        (
-            "server = 1",
-            "1: server: must be an array of tables, [[server]], is the integer 1",
-        ),
-        (
-            "[server]\nname = \"x\"",
-            "1: server: must be an array of tables, [[server]], is a table",
-        ),
-        (
-            "server = [1]",
-            "1: server: must be an array of tables, [[server]], is the integer 1",
-        ),
-        (
-            "\n[[server]]\nname = \"x\"",
-            "2: server[0]: needs pid_file or unit",
-        ),
+        ("server = 1", "1: server: must be an array of tables, [[server]], is the integer 1"),
+        ("[server]\nname = \"x\"", "1: server: must be an array of tables, [[server]], is a table"),
+        ("server = [1]", "1: server: must be an array of tables, [[server]], is the integer 1"),
+        ("\n[[server]]\nname = \"x\"", "2: server[0]: needs pid_file or unit"),
         (
             "[[server]]\nname=\"x\"\npid_file=\"/x\"\n[[server]]\nname=\"x\"\npid_file=\"/y\"",
             "5: server[1].name: the name \"x\" is also that of server[0]",
@@ -294,14 +252,9 @@ fn servers_must_be_told_apart_and_found() {
             "4: server[1].unit: the unit \"x\" is also that of server[0]",
         ),
     ]);
-    let many: Vec<String> = (0..65)
-        .map(|n| format!("[[server]]\nunit=\"{n}\"\n"))
-        .collect();
+    let many: Vec<String> = (0..65).map(|n| format!("[[server]]\nunit=\"{n}\"\n")).collect();
     let many = many.concat();
-    assert_eq!(
-        refusal(&many),
-        "/g.toml:129: server: must be at most 64 tables, is 65"
-    );
+    assert_eq!(refusal(&many), "/g.toml:129: server: must be at most 64 tables, is 65");
 }
 
 #[test]
@@ -341,10 +294,7 @@ fn what_a_server_is_said_to_have_is_checked() {
 #[test]
 fn sections_that_would_not_work_are_refused() {
     assert_refused(&[
-        (
-            "[reload.gate]\nurl = \"http://h\"",
-            "1: reload.gate: needs expr",
-        ),
+        ("[reload.gate]\nurl = \"http://h\"", "1: reload.gate: needs expr"),
         ("[reload.gate]\nexpr = \"up\"", "1: reload.gate: needs url"),
         (
             "[reload.gate]\nurl = \"http://h\"\nexpr = \" \"",
@@ -358,14 +308,8 @@ fn sections_that_would_not_work_are_refused() {
             "[reload.gate]\nurl=\"http://h\"\nexpr=\"up\"\nusername=\"u\"\npassword_file=\"/p\"\nbearer_token_file=\"/b\"",
             "6: reload.gate.bearer_token_file: excludes username",
         ),
-        (
-            "[reload.lock]\ngroup = \"web\"",
-            "1: reload.lock: needs endpoints",
-        ),
-        (
-            "[reload.lock]\nendpoints = [\"https://h\"]",
-            "1: reload.lock: needs group",
-        ),
+        ("[reload.lock]\ngroup = \"web\"", "1: reload.lock: needs endpoints"),
+        ("[reload.lock]\nendpoints = [\"https://h\"]", "1: reload.lock: needs group"),
         (
             "[reload.lock]\ngroup=\"web\"\nendpoints=[\"http://10.0.0.1:2379\"]",
             "3: reload.lock.endpoints: needs insecure = true for plain http to another host",
@@ -394,59 +338,34 @@ fn all_that_is_wrong_is_told_at_once_in_the_order_of_lines() {
     let many: Vec<String> = (0..30).map(|n| format!("x{n} = 1\n")).collect();
     let refusal = refusal(&many.concat());
     assert_eq!(refusal.lines().count(), 21);
-    assert!(
-        refusal.ends_with("\n/g.toml:20: x19: unknown key\nand 10 more of these"),
-        "{refusal}"
-    );
+    assert!(refusal.ends_with("\n/g.toml:20: x19: unknown key\nand 10 more of these"), "{refusal}");
 }
 
 #[test]
 fn what_is_not_toml_is_refused_with_its_line() {
     assert_refused(&[
-        (
-            "[watch]\ninterval = \"1s\"\ninterval = \"2s\"",
-            "3: duplicate key",
-        ),
+        ("[watch]\ninterval = \"1s\"\ninterval = \"2s\"", "3: duplicate key"),
         ("[watch\n", "1: unclosed table, expected `]`"),
         ("a = 1\nb", "2: key with no value, expected `=`"),
         ("\n\na = \"x", "3: invalid basic string, expected `\"`"),
     ]);
-    let garbage = Settings::from_bytes(
-        Path::new("/g.toml"),
-        Some(b"a = 1\n\xff\xfe"),
-        Flags::default(),
-    );
-    assert_eq!(
-        garbage.unwrap_err().to_string(),
-        "/g.toml:2: must be UTF-8 text, is not"
-    );
+    let garbage =
+        Settings::from_bytes(Path::new("/g.toml"), Some(b"a = 1\n\xff\xfe"), Flags::default());
+    assert_eq!(garbage.unwrap_err().to_string(), "/g.toml:2: must be UTF-8 text, is not");
 }
 
 #[test]
 fn a_pid_file_on_the_command_line_is_one_server_named_main() {
-    let flags = Flags {
-        pid_file: Some("/run/httpd.pid".into()),
-        ..Flags::default()
-    };
+    let flags = Flags { pid_file: Some("/run/httpd.pid".into()), ..Flags::default() };
     let settings = load("", flags.clone()).unwrap();
-    let [server] = settings.servers.as_slice() else {
-        panic!("{:?}", settings.servers)
-    };
+    let [server] = settings.servers.as_slice() else { panic!("{:?}", settings.servers) };
     assert_eq!(server.name.as_deref(), Some("main"));
     assert_eq!(server.pid_file, Some("/run/httpd.pid".into()));
     let table = show::table(settings.rows());
-    let row = table
-        .lines()
-        .find(|row| row.starts_with("server[0].pid_file"))
-        .unwrap();
+    let row = table.lines().find(|row| row.starts_with("server[0].pid_file")).unwrap();
     assert!(row.ends_with("flag --httpd.pid-file"), "{row}");
-    let both = load("[[server]]\npid_file = \"/x\"", flags)
-        .unwrap_err()
-        .to_string();
-    assert_eq!(
-        both,
-        "--httpd.pid-file: excludes the [[server]] of the configuration file"
-    );
+    let both = load("[[server]]\npid_file = \"/x\"", flags).unwrap_err().to_string();
+    assert_eq!(both, "--httpd.pid-file: excludes the [[server]] of the configuration file");
 }
 
 #[test]
@@ -465,10 +384,7 @@ fn flags_go_over_defaults() {
     assert_eq!(settings.paths.procfs, Path::new("/host/proc"));
     assert_eq!(settings.paths.sysfs, Path::new("/sys"));
     let table = show::table(settings.rows());
-    let row = table
-        .lines()
-        .find(|row| row.starts_with("--web.listen-address"))
-        .unwrap();
+    let row = table.lines().find(|row| row.starts_with("--web.listen-address")).unwrap();
     assert!(row.contains("[\":1\",\"[::1]:2\"]"), "{row}");
     assert!(row.ends_with("flag --web.listen-address"), "{row}");
 }

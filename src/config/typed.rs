@@ -49,44 +49,24 @@ pub(super) fn parse<'text>(file: &Path, bytes: &'text [u8]) -> Result<DeTable<'t
     let lines = line_starts(bytes);
     let mut problems: Vec<(usize, Cause)> = errors
         .iter()
-        .map(|error| {
-            (
-                error.span().map_or(0, |span| span.start),
-                error.message().to_owned(),
-            )
-        })
+        .map(|error| (error.span().map_or(0, |span| span.start), error.message().to_owned()))
         .map(|(at, message)| (line_of(&lines, at), Cause::Syntax(message)))
         .collect();
     // One mistake may confuse the parser several times; the first of a line is the one that helps.
     problems.sort_by_key(|(line, _)| *line);
     problems.dedup_by_key(|(line, _)| *line);
-    Err(problems
-        .into_iter()
-        .map(|(line, cause)| problem(line, cause))
-        .collect::<Vec<_>>()
-        .into())
+    Err(problems.into_iter().map(|(line, cause)| problem(line, cause)).collect::<Vec<_>>().into())
 }
 
 impl<'text> Sheet<'text> {
     pub(super) fn new(file: &'text Path, bytes: &[u8]) -> Self {
         let lines = line_starts(bytes);
-        Self {
-            file,
-            lines,
-            rows: Vec::new(),
-            problems: Vec::new(),
-        }
+        Self { file, lines, rows: Vec::new(), problems: Vec::new() }
     }
 
     /// The whole file; `None` if there is none.
     pub(super) fn root(&mut self, table: Option<&'text DeTable<'text>>) -> Section<'text, '_> {
-        Section {
-            name: String::new(),
-            at: 0,
-            table,
-            asked: Vec::new(),
-            sheet: self,
-        }
+        Section { name: String::new(), at: 0, table, asked: Vec::new(), sheet: self }
     }
 
     /// Lets a flag stand in for a key of the file.
@@ -150,12 +130,7 @@ impl<'text> Section<'text, '_> {
         };
         let shown = value.shown();
         let in_effect = is_in_effect(&shown);
-        self.sheet.rows.push(Row {
-            key: self.name_of(key),
-            value: shown,
-            origin,
-            in_effect,
-        });
+        self.sheet.rows.push(Row { key: self.name_of(key), value: shown, origin, in_effect });
         value
     }
 
@@ -173,13 +148,7 @@ impl<'text> Section<'text, '_> {
                 (at, table)
             }
         };
-        Section {
-            name: self.name_of(key),
-            at,
-            table,
-            asked: Vec::new(),
-            sheet: self.sheet,
-        }
+        Section { name: self.name_of(key), at, table, asked: Vec::new(), sheet: self.sheet }
     }
 
     /// The tables of an array of tables, each with its place.
@@ -205,8 +174,7 @@ impl<'text> Section<'text, '_> {
                 }
                 _ => {
                     let must = format!("an array of tables, [[{}]]", self.name_of(key));
-                    self.sheet
-                        .problem(at, self.name_of(key), must_be(element, &must).cause);
+                    self.sheet.problem(at, self.name_of(key), must_be(element, &must).cause);
                 }
             }
         }
@@ -220,13 +188,7 @@ impl<'text> Section<'text, '_> {
         at: usize,
         table: Option<&'text DeTable<'text>>,
     ) -> Section<'text, '_> {
-        Section {
-            name,
-            at,
-            table,
-            asked: Vec::new(),
-            sheet: self.sheet,
-        }
+        Section { name, at, table, asked: Vec::new(), sheet: self.sheet }
     }
 
     /// Somebody wrote this section.
@@ -255,9 +217,7 @@ impl<'text> Section<'text, '_> {
         let unknown = self.table.into_iter().flat_map(DeTable::iter);
         for (key, _) in unknown.filter(|(key, _)| !self.asked.contains(&key.get_ref().as_ref())) {
             let name = self.name_of(key.get_ref());
-            let cause = Cause::Unknown {
-                nearest: nearest(key.get_ref(), &self.asked),
-            };
+            let cause = Cause::Unknown { nearest: nearest(key.get_ref(), &self.asked) };
             self.sheet.problem(key.span().start, name, cause);
         }
     }
@@ -272,11 +232,7 @@ impl<'text> Section<'text, '_> {
     fn name_of(&self, key: &str) -> String {
         let is_bare = is_printable(key) && key.len() <= 80 && !key.contains([' ', '.', '"']);
         let key = if is_bare { key.to_owned() } else { quoted(key) };
-        if self.name.is_empty() {
-            key
-        } else {
-            format!("{}.{key}", self.name)
-        }
+        if self.name.is_empty() { key } else { format!("{}.{key}", self.name) }
     }
 }
 
@@ -294,9 +250,7 @@ fn nearest(key: &str, names: &[&'static str]) -> Option<String> {
 
 fn line_starts(bytes: &[u8]) -> Vec<usize> {
     let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
-    std::iter::once(0)
-        .chain(ends.map(|(at, _)| at + 1))
-        .collect()
+    std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect()
 }
 
 /// The line, counted from 1, in which a place of the text is.

@@ -32,11 +32,7 @@ impl Url {
             return None;
         }
         let is_loopback = is_loopback(authority.host())?;
-        Some(Self {
-            text: text.to_owned(),
-            is_plain,
-            is_loopback,
-        })
+        Some(Self { text: text.to_owned(), is_plain, is_loopback })
     }
 
     /// As it was written.
@@ -61,9 +57,7 @@ fn is_loopback(host: &str) -> Option<bool> {
     }
     Some(
         host.eq_ignore_ascii_case("localhost")
-            || host
-                .parse()
-                .is_ok_and(|address: IpAddr| address.is_loopback()),
+            || host.parse().is_ok_and(|address: IpAddr| address.is_loopback()),
     )
 }
 

@@ -50,13 +50,7 @@ pub(super) fn duration_between(
         }
         let [least, most] = [range.start(), range.end()].map(|end| duration::text(*end));
         let is = duration::text(found);
-        Err(fault(
-            typed,
-            Cause::Value {
-                must: format!("between {least} and {most}"),
-                is,
-            },
-        ))
+        Err(fault(typed, Cause::Value { must: format!("between {least} and {most}"), is }))
     }
 }
 
@@ -66,22 +60,14 @@ pub(super) fn number_between(
     move |typed| {
         let number = typed.get_ref().as_integer();
         let number = number.and_then(|n| i64::from_str_radix(n.as_str(), n.radix()).ok());
-        number
-            .filter(|number| range.contains(number))
-            .ok_or_else(|| {
-                must_be(
-                    typed,
-                    &format!("a whole number from {} to {}", range.start(), range.end()),
-                )
-            })
+        number.filter(|number| range.contains(number)).ok_or_else(|| {
+            must_be(typed, &format!("a whole number from {} to {}", range.start(), range.end()))
+        })
     }
 }
 
 pub(super) fn boolean(typed: &Typed<'_>) -> Result<bool, Fault> {
-    typed
-        .get_ref()
-        .as_bool()
-        .ok_or_else(|| must_be(typed, "true or false"))
+    typed.get_ref().as_bool().ok_or_else(|| must_be(typed, "true or false"))
 }
 
 pub(super) fn one_of(
@@ -89,10 +75,7 @@ pub(super) fn one_of(
 ) -> impl Fn(&Typed<'_>) -> Result<&'static str, Fault> {
     move |typed| {
         word_of(typed, words).ok_or_else(|| {
-            must_be(
-                typed,
-                &alternatives(words.iter().map(|word| format!("{word:?}"))),
-            )
+            must_be(typed, &alternatives(words.iter().map(|word| format!("{word:?}"))))
         })
     }
 }
@@ -138,22 +121,14 @@ pub(super) fn time_window(typed: &Typed<'_>) -> Result<String, Fault> {
     text_of(typed)
         .filter(|text| window::is_window(text))
         .map(str::to_owned)
-        .ok_or_else(|| {
-            must_be(
-                typed,
-                "a window such as \"Mon-Fri 02:00-05:00 Europe/Berlin\"",
-            )
-        })
+        .ok_or_else(|| must_be(typed, "a window such as \"Mon-Fri 02:00-05:00 Europe/Berlin\""))
 }
 
 pub(super) fn list_of<T>(
     read: impl Fn(&Typed<'_>) -> Result<T, Fault>,
 ) -> impl Fn(&Typed<'_>) -> Result<Vec<T>, Fault> {
     move |typed| {
-        let array = typed
-            .get_ref()
-            .as_array()
-            .ok_or_else(|| must_be(typed, "a list"))?;
+        let array = typed.get_ref().as_array().ok_or_else(|| must_be(typed, "a list"))?;
         array.iter().map(&read).collect()
     }
 }
@@ -169,10 +144,7 @@ pub(super) fn word_or<T>(
         read(typed).map(WordOr::Other).map_err(|mut fault| {
             if let Cause::Value { must, .. } = &mut fault.cause {
                 *must = alternatives(
-                    words
-                        .iter()
-                        .map(|word| format!("{word:?}"))
-                        .chain([must.clone()]),
+                    words.iter().map(|word| format!("{word:?}")).chain([must.clone()]),
                 );
             }
             fault
@@ -188,20 +160,11 @@ pub(super) fn optional<T>(
 }
 
 pub(super) fn fault(typed: &Typed<'_>, cause: Cause) -> Fault {
-    Fault {
-        at: typed.span().start,
-        cause,
-    }
+    Fault { at: typed.span().start, cause }
 }
 
 pub(super) fn must_be(typed: &Typed<'_>, must: &str) -> Fault {
-    fault(
-        typed,
-        Cause::Value {
-            must: must.to_owned(),
-            is: description(typed.get_ref()),
-        },
-    )
+    fault(typed, Cause::Value { must: must.to_owned(), is: description(typed.get_ref()) })
 }
 
 /// A text in quotes and on one line, cut off where nobody would read on.
@@ -213,10 +176,7 @@ pub(super) fn quoted(text: &str) -> String {
 
 pub(super) fn is_printable(text: &str) -> bool {
     let is_invisible = |letter: char| INVISIBLE.iter().any(|range| range.contains(&letter));
-    !text.is_empty()
-        && !text
-            .chars()
-            .any(|letter| letter.is_control() || is_invisible(letter))
+    !text.is_empty() && !text.chars().any(|letter| letter.is_control() || is_invisible(letter))
 }
 
 fn text_of<'typed>(typed: &'typed Typed<'_>) -> Option<&'typed str> {
@@ -269,15 +229,7 @@ mod tests {
         for text in ["main", "www.example.org", "Grüße", "a b", "日本"] {
             assert!(is_printable(text), "{text}");
         }
-        for text in [
-            "",
-            "a\nb",
-            "\u{7f}",
-            "\u{9b}31m",
-            "a\u{202e}b",
-            "a\u{200b}b",
-            "\u{2028}",
-        ] {
+        for text in ["", "a\nb", "\u{7f}", "\u{9b}31m", "a\u{202e}b", "a\u{200b}b", "\u{2028}"] {
             assert!(!is_printable(text), "{text:?}");
         }
     }
@@ -285,10 +237,7 @@ mod tests {
     #[test]
     fn a_long_text_is_quoted_in_part() {
         assert_eq!(quoted("a\nb"), "\"a\\nb\"");
-        assert_eq!(
-            quoted(&"é".repeat(81)),
-            format!("\"{}\"...", "é".repeat(80))
-        );
+        assert_eq!(quoted(&"é".repeat(81)), format!("\"{}\"...", "é".repeat(80)));
     }
 
     #[test]

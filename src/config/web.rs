@@ -57,10 +57,7 @@ impl ListenAddress {
 
 impl Default for ListenAddress {
     fn default() -> Self {
-        Self {
-            host: Ipv4Addr::LOCALHOST.to_string(),
-            port: 10117,
-        }
+        Self { host: Ipv4Addr::LOCALHOST.to_string(), port: 10117 }
     }
 }
 
@@ -77,10 +74,7 @@ impl FromStr for ListenAddress {
         let host = match host.strip_prefix('[') {
             Some(address) => {
                 let address = address.strip_suffix(']').ok_or(WebError::Host)?;
-                address
-                    .parse::<Ipv6Addr>()
-                    .map_err(|_| WebError::Host)?
-                    .to_string()
+                address.parse::<Ipv6Addr>().map_err(|_| WebError::Host)?.to_string()
             }
             None => host.to_owned(),
         };
@@ -137,14 +131,9 @@ mod tests {
 
     #[test]
     fn listen_addresses_are_read() {
-        for text in [
-            "127.0.0.1:10117",
-            ":9117",
-            "[::1]:1",
-            "localhost:0",
-            "0.0.0.0:65535",
-            "[::]:80",
-        ] {
+        for text in
+            ["127.0.0.1:10117", ":9117", "[::1]:1", "localhost:0", "0.0.0.0:65535", "[::]:80"]
+        {
             assert_eq!(text.parse::<ListenAddress>().unwrap().to_string(), text);
         }
         assert_eq!(ListenAddress::default().to_string(), "127.0.0.1:10117");
@@ -171,18 +160,10 @@ mod tests {
 
     #[test]
     fn an_address_without_a_host_means_every_interface() {
-        let candidates = ":9117"
-            .parse::<ListenAddress>()
-            .unwrap()
-            .candidates()
-            .unwrap();
+        let candidates = ":9117".parse::<ListenAddress>().unwrap().candidates().unwrap();
         let candidates: Vec<String> = candidates.iter().map(ToString::to_string).collect();
         assert_eq!(candidates, ["[::]:9117", "0.0.0.0:9117"]);
-        let candidates = "[::1]:1"
-            .parse::<ListenAddress>()
-            .unwrap()
-            .candidates()
-            .unwrap();
+        let candidates = "[::1]:1".parse::<ListenAddress>().unwrap().candidates().unwrap();
         assert_eq!(candidates, ["[::1]:1".parse().unwrap()]);
     }
 
@@ -195,9 +176,6 @@ mod tests {
             assert_eq!(text.parse::<TelemetryPath>(), Err(WebError::Path), "{text}");
         }
         assert_eq!("/-/ready".parse::<TelemetryPath>(), Err(WebError::Taken));
-        assert_eq!(
-            "/api/v1/status".parse::<TelemetryPath>(),
-            Err(WebError::Taken)
-        );
+        assert_eq!("/api/v1/status".parse::<TelemetryPath>(), Err(WebError::Taken));
     }
 }

@@ -20,8 +20,7 @@ pub(super) fn is_window(text: &str) -> bool {
 
 /// `Mon-Fri`, `Sat`, `Mon,Wed-Fri`; a range may run over the end of the week.
 fn are_days(text: &str) -> bool {
-    text.split(',')
-        .all(|range| range.split('-').count() <= 2 && range.split('-').all(is_day))
+    text.split(',').all(|range| range.split('-').count() <= 2 && range.split('-').all(is_day))
 }
 
 fn is_day(text: &str) -> bool {

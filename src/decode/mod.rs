@@ -1,3 +1,6 @@
 //! Bytes to values: total functions that never panic, whatever the bytes.
 
+pub mod command_line;
+pub mod pid_file;
+pub mod process_stat;
 pub mod scoreboard;

@@ -1,3 +1,5 @@
 //! What Prometheus and people see, rendered from the latest assessment.
 
+pub mod catalogue;
+pub mod metrics;
 pub mod publication;

@@ -103,8 +103,6 @@ closed_set! {
     Contradiction {
         /// The running generation of one scoreboard fell.
         GenerationFell = "generation_fell",
-        /// A new scoreboard of the same parent, and the generation did not move.
-        ScoreboardReplaced = "scoreboard_replaced",
     }
 }
 
@@ -131,6 +129,8 @@ pub enum Event {
         began: Moment,
         /// From the signal to resuming; `None` where no trace tells.
         took: Option<Duration>,
+        /// The generation that it left behind, where generations are known.
+        left: Option<Generation>,
         /// Not the first in its look.
         coalesced: bool,
         /// Workers that were busy when a hard or full restart cut them off.

@@ -11,6 +11,12 @@ macro_rules! closed_set {
             /// Every value, in the contract's order.
             pub const ALL: &'static [Self] = &[$(Self::$value,)+];
 
+            /// Every value's word.
+            #[must_use]
+            pub fn words() -> Vec<&'static str> {
+                Self::ALL.iter().map(|value| value.label()).collect()
+            }
+
             /// The value's word.
             #[must_use]
             pub const fn label(self) -> &'static str {

@@ -72,6 +72,25 @@ pub struct ProcessTable {
     pub children: BTreeMap<Pid, Child>,
 }
 
+/// What Prometheus' client libraries tell of their process.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct OwnProcess {
+    /// User and system time, in seconds.
+    pub cpu_seconds: f64,
+    /// Open file descriptors.
+    pub open_fds: u64,
+    /// Their soft limit.
+    pub max_fds: Option<u64>,
+    /// Virtual memory, in bytes.
+    pub virtual_bytes: u64,
+    /// Resident memory, in bytes.
+    pub resident_bytes: u64,
+    /// When it started, in seconds since the epoch.
+    pub start_seconds: f64,
+    /// Its threads.
+    pub threads: u64,
+}
+
 impl Pid {
     /// A process number; `None` for what can be no process of its own: zero and below.
     #[must_use]
@@ -83,6 +102,14 @@ impl Pid {
     #[must_use]
     pub const fn as_raw(self) -> i32 {
         self.0
+    }
+}
+
+impl ProcessTable {
+    /// The child of this number, unless it has ended.
+    #[must_use]
+    pub fn living(&self, pid: Pid) -> Option<&Child> {
+        self.children.get(&pid).filter(|child| child.state != ProcessState::Ended)
     }
 }
 
@@ -113,7 +140,7 @@ mod tests {
         assert_eq!(ExitStatus::from_wait(0), ExitStatus::Code(0));
         assert_eq!(ExitStatus::from_wait(15 << 8), ExitStatus::Code(15));
         assert_eq!(ExitStatus::from_wait(9), ExitStatus::Signal(9));
-        assert_eq!(ExitStatus::from_wait(11 | 0x80), ExitStatus::Signal(11), "with a core");
+        assert_eq!(ExitStatus::from_wait(0x8b), ExitStatus::Signal(11), "with a core");
     }
 
     #[test]

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::{process::Pid, time::Timestamp};
 
 /// `ap_generation_t`: counts the restarts of one parent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Generation(i32);
 
 /// The index of a child in the scoreboard.

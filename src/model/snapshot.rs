@@ -71,8 +71,9 @@ pub struct ServerSnapshot {
     pub parent: Option<ParentSighting>,
     /// Former children that still live and are not among the parent's children.
     pub orphans: Vec<Child>,
-    /// How processes ended that exited in this or an earlier look.
-    pub statuses: Vec<(ProcessId, ExitStatus)>,
+    /// How processes ended that exited in this or an earlier look; `None` where the kernel does
+    /// not tell and never will.
+    pub statuses: Vec<(ProcessId, Option<ExitStatus>)>,
 }
 
 impl<T> Part<T> {

@@ -5,11 +5,15 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// Microseconds since the Unix epoch, as APR's `apr_time_t`: for what is shown and what httpd wrote.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Timestamp(i64);
 
 /// Microseconds since the host booted, suspension included (`CLOCK_BOOTTIME`), as process start times.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Uptime(u64);
 
 /// One instant read from both clocks at once.
@@ -111,8 +115,10 @@ impl Ord for Moment {
 mod tests {
     use super::*;
 
-    const NOON: Moment =
-        Moment { uptime: Uptime::from_micros(5_000_000), wall: Timestamp::from_micros(1_000_000_000) };
+    const NOON: Moment = Moment {
+        uptime: Uptime::from_micros(5_000_000),
+        wall: Timestamp::from_micros(1_000_000_000),
+    };
 
     #[test]
     fn a_clock_that_is_set_back_does_not_make_an_interval_negative() {

@@ -1,1 +1,19 @@
 //! Pure state machines: snapshots in, events out.
+//!
+//! Every machine has one form: `observe(&mut self, look) -> Vec<Event>` and, where time alone can
+//! change what is true, `next_deadline(&self) -> Option<Moment>`.
+
+pub mod assessment;
+pub mod board;
+pub mod children;
+pub mod drain;
+pub mod full_restart;
+pub mod histogram;
+pub mod look;
+mod passage;
+pub mod restart;
+pub mod server;
+pub mod serving;
+pub mod stop;
+pub mod tally;
+pub mod witness;

@@ -30,10 +30,7 @@ fn server(layout: Layout, slots: &[(u32, i32)]) -> Synthesis {
 }
 
 fn refusal(segment: &[u8]) -> Refusal {
-    assert!(!could_be(
-        segment.get(..64).unwrap_or(segment),
-        segment.len() as u64
-    ));
+    assert!(!could_be(segment.get(..64).unwrap_or(segment), segment.len() as u64));
     decode(segment, &Family::default(), Some(Layout::WithWaitIo)).unwrap_err()
 }
 
@@ -46,26 +43,13 @@ fn with(segment: &[u8], at: usize, bytes: &[u8]) -> Vec<u8> {
 #[test]
 fn limits_that_httpd_does_not_have_are_no_scoreboards() {
     let segment = server(Layout::WithWaitIo, &[(1, 5_000)]).bytes();
-    for (at, limit) in [
-        (8, 0),
-        (12, 0),
-        (8, u32::MAX),
-        (12, u32::MAX),
-        (8, 200_001),
-        (12, 100_001),
-    ] {
+    for (at, limit) in [(8, 0), (12, 0), (8, u32::MAX), (12, u32::MAX), (8, 200_001), (12, 100_001)]
+    {
         let segment = with(&segment, at, &limit.to_le_bytes());
-        assert!(
-            matches!(refusal(&segment), Refusal::NoScoreboard { .. }),
-            "{limit} at {at}"
-        );
+        assert!(matches!(refusal(&segment), Refusal::NoScoreboard { .. }), "{limit} at {at}");
     }
     // The equation holds for no slots at all.
-    let segment = with(
-        &with(&segment, 8, &0u32.to_le_bytes()),
-        0,
-        &64u64.to_le_bytes(),
-    );
+    let segment = with(&with(&segment, 8, &0u32.to_le_bytes()), 0, &64u64.to_le_bytes());
     assert!(matches!(refusal(&segment), Refusal::NoScoreboard { .. }));
 }
 
@@ -73,30 +57,15 @@ fn limits_that_httpd_does_not_have_are_no_scoreboards() {
 fn a_size_that_is_not_there_is_refused() {
     let segment = server(Layout::Since2_4_25, &[(1, 5_000)]).bytes();
     let size = 8 + 24 + 16 * 40 + 16 * 264;
-    assert_eq!(
-        refusal(&segment[..31]),
-        Refusal::TooShort { have: 31, need: 32 }
-    );
+    assert_eq!(refusal(&segment[..31]), Refusal::TooShort { have: 31, need: 32 });
     assert_eq!(refusal(&[]), Refusal::TooShort { have: 0, need: 32 });
     let cut = &segment[..size - 1];
-    assert_eq!(
-        refusal(cut),
-        Refusal::TooShort {
-            have: 4_895,
-            need: 4_896
-        }
-    );
-    assert_eq!(
-        refusal(cut).to_string(),
-        "4895 bytes of a scoreboard of 4896"
-    );
+    assert_eq!(refusal(cut), Refusal::TooShort { have: 4_895, need: 4_896 });
+    assert_eq!(refusal(cut).to_string(), "4895 bytes of a scoreboard of 4896");
     assert!(decode(&segment[..size], &Family::default(), None).is_ok());
     for size in [u64::MAX, 1 << 40, 0, 1] {
         let segment = with(&segment, 0, &size.to_le_bytes());
-        assert!(
-            matches!(refusal(&segment), Refusal::NoScoreboard { .. }),
-            "{size}"
-        );
+        assert!(matches!(refusal(&segment), Refusal::NoScoreboard { .. }), "{size}");
     }
     // The largest that httpd could make is 6.7 TB: its size fits, its bytes are not there.
     let largest = 8u64 + 56 + 200_000 * 40 + 200_000 * 100_000 * 336;
@@ -137,18 +106,10 @@ fn one_child_in_the_first_slot_is_read_and_proves_nothing() {
         assert_eq!(reading.layout, None);
         server.daemons = vec![4_999];
         let reading = read(&server.bytes(), &server.family(), None);
-        assert_eq!(
-            reading.scoreboard.slots,
-            Some(server.records()),
-            "beside the cgid daemon"
-        );
+        assert_eq!(reading.scoreboard.slots, Some(server.records()), "beside the cgid daemon");
         server.server_limit = 1;
         let reading = read(&server.bytes(), &server.family(), None);
-        assert_eq!(
-            reading.scoreboard.slots,
-            Some(server.records()),
-            "in the only slot"
-        );
+        assert_eq!(reading.scoreboard.slots, Some(server.records()), "in the only slot");
     }
 }
 
@@ -194,9 +155,5 @@ fn a_kept_layout_yields_to_the_process_table() {
     let reading = read(&server.bytes(), &server.family(), Some(Layout::Since2_4_35));
     assert_eq!(reading.layout, Some(Layout::WithWaitIo));
     let reading = read(&server.bytes(), &[], Some(Layout::Until2_4_17));
-    assert_eq!(
-        (reading.scoreboard.slots, reading.layout),
-        (None, None),
-        "another size"
-    );
+    assert_eq!((reading.scoreboard.slots, reading.layout), (None, None), "another size");
 }

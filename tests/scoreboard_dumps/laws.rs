@@ -15,17 +15,10 @@ fn is_never_wrong(server: &Synthesis) -> Option<Reading> {
     let family = server.family();
     check(&segment, &family, None);
     let reading = read(&segment, &family, None);
-    assert_eq!(
-        reading.scoreboard.global.running_generation.number(),
-        server.running_generation
-    );
+    assert_eq!(reading.scoreboard.global.running_generation.number(), server.running_generation);
     let slots = reading.scoreboard.slots.as_ref()?;
     assert_eq!(*slots, server.records(), "{server:?}");
-    assert_eq!(
-        reading.layout.unwrap_or(server.layout),
-        server.layout,
-        "{server:?}"
-    );
+    assert_eq!(reading.layout.unwrap_or(server.layout), server.layout, "{server:?}");
     Some(reading)
 }
 

@@ -106,21 +106,14 @@ impl Synthesis {
 
     /// What the decoder is to say of the slots, if anything.
     pub(crate) fn records(&self) -> Vec<SlotRecord> {
-        let used = self
-            .slots
-            .iter()
-            .filter(|process| process.state != State::Free);
+        let used = self.slots.iter().filter(|process| process.state != State::Free);
         used.map(Process::record).collect()
     }
 }
 
 impl Process {
     fn slot_bytes(&self) -> Vec<u8> {
-        let pid = if self.state == State::Free {
-            0
-        } else {
-            self.pid
-        };
+        let pid = if self.state == State::Free { 0 } else { self.pid };
         let mut bytes = [pid.to_le_bytes(), self.generation.to_le_bytes()].concat();
         bytes.extend([self.quiescing, self.not_accepting, 0, 0]);
         bytes.extend(self.counts.iter().flat_map(|count| count.to_le_bytes()));
@@ -145,9 +138,7 @@ impl Process {
             quiescing: self.quiescing != 0,
             connections: self.counts[0],
             workers: counts.into_iter().collect(),
-            workers_left: left
-                .map(|(_, last_used)| Timestamp::from_micros(last_used))
-                .collect(),
+            workers_left: left.map(|(_, last_used)| Timestamp::from_micros(last_used)).collect(),
         }
     }
 }
@@ -168,11 +159,8 @@ pub(crate) fn servers(first_pid: impl Strategy<Value = i32>) -> impl Strategy<Va
             |(layout, (server_limit, threads, threaded), running, first_pid, slots, daemons)| {
                 let thread_limit = if threaded { threads } else { 1 };
                 let used = slots.into_iter().take(server_limit as usize);
-                let used: Vec<u32> = (0..)
-                    .zip(used)
-                    .filter(|(_, (used, _))| *used)
-                    .map(|(slot, _)| slot)
-                    .collect();
+                let used: Vec<u32> =
+                    (0..).zip(used).filter(|(_, (used, _))| *used).map(|(slot, _)| slot).collect();
                 let processes: Vec<_> = used
                     .into_iter()
                     .map(|slot| process(slot, running, thread_limit as usize, threaded))
@@ -185,11 +173,7 @@ pub(crate) fn servers(first_pid: impl Strategy<Value = i32>) -> impl Strategy<Va
                     }
                     let daemons = (first..).zip(&daemons).map(|(pid, early)| {
                         // A daemon of the first generations has a pid that may be a later generation.
-                        if early.index(2) == 0 {
-                            2 + pid - first
-                        } else {
-                            pid
-                        }
+                        if early.index(2) == 0 { 2 + pid - first } else { pid }
                     });
                     let daemons = daemons.collect();
                     Synthesis {
@@ -218,16 +202,9 @@ fn process(
         1 => Just(State::Dead),
         2 => Just(State::Free),
     ];
-    let counts = if threaded {
-        prop::array::uniform7(0u32..60).boxed()
-    } else {
-        Just([0; 7]).boxed()
-    };
-    let flags = if threaded {
-        (0u8..3, 0u8..2).boxed()
-    } else {
-        Just((0, 0)).boxed()
-    };
+    let counts =
+        if threaded { prop::array::uniform7(0u32..60).boxed() } else { Just([0; 7]).boxed() };
+    let flags = if threaded { (0u8..3, 0u8..2).boxed() } else { Just((0, 0)).boxed() };
     (state, 0..=running, flags, counts, vec(0u8..12, threads)).prop_map(
         move |(state, generation, (quiescing, not_accepting), counts, workers)| {
             let gone = state == State::Free;
@@ -241,16 +218,7 @@ fn process(
                 }
             };
             let workers = workers.into_iter().map(status).collect();
-            Process {
-                slot,
-                pid: 0,
-                state,
-                generation,
-                quiescing,
-                not_accepting,
-                counts,
-                workers,
-            }
+            Process { slot, pid: 0, state, generation, quiescing, not_accepting, counts, workers }
         },
     )
 }

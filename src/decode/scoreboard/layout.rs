@@ -45,36 +45,11 @@ impl Layout {
 
     pub(super) const fn shape(self) -> Shape {
         match self {
-            Self::Until2_4_17 => Shape {
-                global: 24,
-                stride: 32,
-                room: 32,
-                worker: 248,
-            },
-            Self::Since2_4_18 => Shape {
-                global: 24,
-                stride: 36,
-                room: 40,
-                worker: 248,
-            },
-            Self::Since2_4_25 => Shape {
-                global: 24,
-                stride: 36,
-                room: 40,
-                worker: 264,
-            },
-            Self::Since2_4_35 => Shape {
-                global: 56,
-                stride: 36,
-                room: 40,
-                worker: 336,
-            },
-            Self::WithWaitIo => Shape {
-                global: 56,
-                stride: 40,
-                room: 40,
-                worker: 336,
-            },
+            Self::Until2_4_17 => Shape { global: 24, stride: 32, room: 32, worker: 248 },
+            Self::Since2_4_18 => Shape { global: 24, stride: 36, room: 40, worker: 248 },
+            Self::Since2_4_25 => Shape { global: 24, stride: 36, room: 40, worker: 264 },
+            Self::Since2_4_35 => Shape { global: 56, stride: 36, room: 40, worker: 336 },
+            Self::WithWaitIo => Shape { global: 56, stride: 40, room: 40, worker: 336 },
         }
     }
 }
@@ -86,10 +61,7 @@ impl Shape {
         let workers = slots.checked_mul(u64::from(thread_limit))?;
         let slots = slots.checked_mul(self.room)?;
         let workers = workers.checked_mul(self.worker)?;
-        APR_HEADER
-            .checked_add(self.global)?
-            .checked_add(slots)?
-            .checked_add(workers)
+        APR_HEADER.checked_add(self.global)?.checked_add(slots)?.checked_add(workers)
     }
 }
 
@@ -101,26 +73,10 @@ mod tests {
 
     #[test]
     fn sizes_are_those_that_were_seen() {
-        assert_eq!(
-            Layout::Until2_4_17.shape().segment_size(8, 5),
-            Some(10_208),
-            "2.4.6, event"
-        );
-        assert_eq!(
-            Layout::Until2_4_17.shape().segment_size(8, 1),
-            Some(2_272),
-            "2.4.6, prefork"
-        );
-        assert_eq!(
-            Layout::Since2_4_35.shape().segment_size(8, 5),
-            Some(13_824),
-            "2.4.37, event"
-        );
-        assert_eq!(
-            Layout::WithWaitIo.shape().segment_size(8, 5),
-            Some(13_824),
-            "2.4.71, event"
-        );
+        assert_eq!(Layout::Until2_4_17.shape().segment_size(8, 5), Some(10_208), "2.4.6, event");
+        assert_eq!(Layout::Until2_4_17.shape().segment_size(8, 1), Some(2_272), "2.4.6, prefork");
+        assert_eq!(Layout::Since2_4_35.shape().segment_size(8, 5), Some(13_824), "2.4.37, event");
+        assert_eq!(Layout::WithWaitIo.shape().segment_size(8, 5), Some(13_824), "2.4.71, event");
     }
 
     proptest! {

@@ -123,10 +123,7 @@ pub fn decode(
     };
     let accounts: Vec<Account> = header.layouts().filter_map(account).collect();
     let Verdict { slots, layout } = proof::judge(&accounts, kept);
-    Ok(Reading {
-        scoreboard: Scoreboard { global, slots },
-        layout,
-    })
+    Ok(Reading { scoreboard: Scoreboard { global, slots }, layout })
 }
 
 /// Whether a mapping of `mapped` bytes that begins with `head` (32 bytes or more) is worth decoding.
@@ -140,25 +137,12 @@ pub fn could_be(head: &[u8], mapped: u64) -> bool {
 
 /// What all layouts that fit agree on.
 fn global(header: Header) -> Result<Global, Refusal> {
-    let Header {
-        size,
-        server_limit,
-        thread_limit,
-        running_generation,
-        restart_time,
-    } = header;
+    let Header { size, server_limit, thread_limit, running_generation, restart_time } = header;
     if header.layouts().next().is_none() {
-        return Err(Refusal::NoScoreboard {
-            size,
-            server_limit,
-            thread_limit,
-        });
+        return Err(Refusal::NoScoreboard { size, server_limit, thread_limit });
     }
     if running_generation < 0 || !PLAUSIBLE_MICROS.contains(&restart_time) {
-        return Err(Refusal::Implausible {
-            running_generation,
-            restart_time,
-        });
+        return Err(Refusal::Implausible { running_generation, restart_time });
     }
     Ok(Global {
         server_limit,
@@ -170,10 +154,7 @@ fn global(header: Header) -> Result<Global, Refusal> {
 
 impl Members {
     fn of(family: &Family<'_>) -> Self {
-        let workers = family
-            .httpd_children
-            .iter()
-            .filter(|member| member.may_be_worker);
+        let workers = family.httpd_children.iter().filter(|member| member.may_be_worker);
         Self::new(workers.map(|member| (member.pid, member.alive)))
     }
 

@@ -80,9 +80,7 @@ pub(super) fn judge(accounts: &[Account], kept: Option<Layout>) -> Verdict {
     if let Some(account) = kept.filter(|account| account.holds(rivals(account))) {
         return account.verdict(true);
     }
-    let mut proven = accounts
-        .iter()
-        .filter(|account| account.is_proven(rivals(account)));
+    let mut proven = accounts.iter().filter(|account| account.is_proven(rivals(account)));
     let Some(first) = proven.next() else {
         return Verdict::default();
     };
@@ -114,11 +112,7 @@ impl Account {
             account.records.push(told.record);
             if members.contains(pid) {
                 let number = Number::of(pid, header.running_generation);
-                let found = Found {
-                    slot,
-                    workers: told.workers,
-                    number,
-                };
+                let found = Found { slot, workers: told.workers, number };
                 let twice = account.found.insert(pid, found).is_some();
                 account.contradicted |= twice && members.is_alive(pid);
             } else {
@@ -160,11 +154,7 @@ impl Account {
         if rival.misplaced > 0 {
             return true;
         }
-        let Comparison {
-            better,
-            worse,
-            convincing,
-        } = self.against(rival);
+        let Comparison { better, worse, convincing } = self.against(rival);
         match (better, worse) {
             // The children found are the same: one in the first slot has every stride's place.
             (0, 0) => rival.contradicted || rival.records == self.records,
@@ -185,22 +175,17 @@ impl Account {
     }
 
     fn found_better_than<'a>(&'a self, rival: &'a Self) -> impl Iterator<Item = &'a Found> {
-        self.found
-            .iter()
-            .filter_map(|(pid, found)| match rival.found.get(pid) {
-                None => Some(found),
-                Some(theirs) => {
-                    let confirmed = found.is_confirmed() && !theirs.is_confirmed();
-                    (found.slot != theirs.slot && confirmed).then_some(found)
-                }
-            })
+        self.found.iter().filter_map(|(pid, found)| match rival.found.get(pid) {
+            None => Some(found),
+            Some(theirs) => {
+                let confirmed = found.is_confirmed() && !theirs.is_confirmed();
+                (found.slot != theirs.slot && confirmed).then_some(found)
+            }
+        })
     }
 
     fn verdict(&self, proven: bool) -> Verdict {
-        Verdict {
-            slots: Some(self.records.clone()),
-            layout: proven.then_some(self.layout),
-        }
+        Verdict { slots: Some(self.records.clone()), layout: proven.then_some(self.layout) }
     }
 }
 
@@ -270,18 +255,8 @@ mod tests {
     #[test]
     fn the_wrong_stride_is_refused_also_when_there_is_no_other() {
         let traps = [
-            (
-                OF_2_4_37,
-                CHILDREN_OF_2_4_37,
-                Layout::Since2_4_35,
-                Layout::WithWaitIo,
-            ),
-            (
-                OF_2_4_71,
-                CHILDREN_OF_2_4_71,
-                Layout::WithWaitIo,
-                Layout::Since2_4_35,
-            ),
+            (OF_2_4_37, CHILDREN_OF_2_4_37, Layout::Since2_4_35, Layout::WithWaitIo),
+            (OF_2_4_71, CHILDREN_OF_2_4_71, Layout::WithWaitIo, Layout::Since2_4_35),
         ];
         for (segment, children, right, wrong) in traps {
             let right = account(segment, &children, right);
@@ -292,11 +267,7 @@ mod tests {
             assert_eq!(judge(from_ref(&wrong), None), Verdict::default());
             let both = [wrong.clone(), right.clone()];
             assert_eq!(judge(&both, None), right.verdict(true));
-            assert_eq!(
-                judge(&both, Some(wrong.layout)),
-                right.verdict(true),
-                "wrongly kept"
-            );
+            assert_eq!(judge(&both, Some(wrong.layout)), right.verdict(true), "wrongly kept");
         }
     }
 

@@ -66,10 +66,7 @@ pub(super) fn tell(
         workers: counts.into_iter().collect(),
         workers_left,
     };
-    Told {
-        record,
-        workers: testimony,
-    }
+    Told { record, workers: testimony }
 }
 
 /// Whether a worker is one of the child that has the slot.
@@ -109,12 +106,7 @@ mod tests {
     const OLDER: i32 = 3_993;
 
     fn worker(pid: i32, status: u8) -> WorkerScore {
-        WorkerScore {
-            pid,
-            generation: 1,
-            status,
-            last_used: 1_792_000_000_000_000,
-        }
+        WorkerScore { pid, generation: 1, status, last_used: 1_792_000_000_000_000 }
     }
 
     fn told(workers: &[WorkerScore], alive: &[i32]) -> Told {
@@ -128,28 +120,14 @@ mod tests {
         };
         let alive = alive.iter().filter_map(|pid| Pid::new(*pid));
         let members = Members::new(alive.map(|pid| (pid, true)));
-        tell(
-            7,
-            Pid::new(CHILD).unwrap(),
-            process,
-            workers.iter().copied(),
-            &members,
-        )
+        tell(7, Pid::new(CHILD).unwrap(), process, workers.iter().copied(), &members)
     }
 
     #[test]
     fn workers_of_the_older_child_of_a_slot_are_not_the_newer_ones() {
-        let row = [
-            worker(CHILD, 2),
-            worker(OLDER, 9),
-            worker(CHILD, 4),
-            worker(OLDER, 0),
-        ];
+        let row = [worker(CHILD, 2), worker(OLDER, 9), worker(CHILD, 4), worker(OLDER, 0)];
         let told = told(&row, &[CHILD, OLDER]);
-        assert_eq!(
-            told.record.workers,
-            [(WorkerStatus::Ready, 1), (WorkerStatus::Sending, 1)]
-        );
+        assert_eq!(told.record.workers, [(WorkerStatus::Ready, 1), (WorkerStatus::Sending, 1)]);
         assert_eq!(told.record.workers_left, []);
         assert_eq!(told.workers, Testimony::Named);
         assert!(told.record.quiescing);
@@ -158,14 +136,8 @@ mod tests {
     #[test]
     fn a_worker_that_starts_where_a_dead_one_was_is_the_new_childs() {
         let row = [worker(OLDER, 1), worker(0, 1)];
-        assert_eq!(
-            told(&row, &[CHILD]).record.workers,
-            [(WorkerStatus::Starting, 2)]
-        );
-        assert_eq!(
-            told(&row, &[CHILD, OLDER]).record.workers,
-            [(WorkerStatus::Starting, 1)]
-        );
+        assert_eq!(told(&row, &[CHILD]).record.workers, [(WorkerStatus::Starting, 2)]);
+        assert_eq!(told(&row, &[CHILD, OLDER]).record.workers, [(WorkerStatus::Starting, 1)]);
     }
 
     #[test]
@@ -182,14 +154,8 @@ mod tests {
     fn a_child_has_one_generation() {
         let mut other = worker(CHILD, 2);
         other.generation = 0;
-        assert_eq!(
-            told(&[worker(CHILD, 2), other], &[]).workers,
-            Testimony::Contradicted
-        );
+        assert_eq!(told(&[worker(CHILD, 2), other], &[]).workers, Testimony::Contradicted);
         other.status = 1;
-        assert_eq!(
-            told(&[worker(CHILD, 2), other], &[]).workers,
-            Testimony::Named
-        );
+        assert_eq!(told(&[worker(CHILD, 2), other], &[]).workers, Testimony::Named);
     }
 }

@@ -71,9 +71,7 @@ impl Header {
         let in_bounds = (1..=MAX_SERVER_LIMIT).contains(&self.server_limit)
             && (1..=MAX_THREAD_LIMIT).contains(&self.thread_limit);
         Layout::ALL.into_iter().filter(move |layout| {
-            let size = layout
-                .shape()
-                .segment_size(self.server_limit, self.thread_limit);
+            let size = layout.shape().segment_size(self.server_limit, self.thread_limit);
             in_bounds && size == Some(self.size)
         })
     }
@@ -113,13 +111,9 @@ impl<'a> View<'a> {
 
     /// The workers of a slot.
     pub(super) fn workers(self, slot: u32) -> impl Iterator<Item = WorkerScore> {
-        let start = usize::try_from(slot)
-            .ok()
-            .and_then(|slot| slot.checked_mul(self.row));
+        let start = usize::try_from(slot).ok().and_then(|slot| slot.checked_mul(self.row));
         let row = start.and_then(|start| self.workers.get(start..)?.get(..self.row));
-        row.unwrap_or_default()
-            .chunks_exact(self.worker)
-            .filter_map(WorkerScore::read)
+        row.unwrap_or_default().chunks_exact(self.worker).filter_map(WorkerScore::read)
     }
 }
 

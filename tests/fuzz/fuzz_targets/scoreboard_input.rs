@@ -13,29 +13,15 @@ pub(crate) fn run(input: &[u8]) {
     let kept = Layout::ALL.get(usize::from(*kept)).copied();
     let children = (usize::from(*children) * 4).min(rest.len() / 4 * 4);
     let (pids, segment) = rest.split_at(children);
-    let pids = pids
-        .as_chunks()
-        .0
-        .iter()
-        .map(|pid| i32::from_le_bytes(*pid));
-    let member = |pid| FamilyMember {
-        pid,
-        alive: pid.as_raw() % 8 != 0,
-        may_be_worker: true,
-    };
+    let pids = pids.as_chunks().0.iter().map(|pid| i32::from_le_bytes(*pid));
+    let member = |pid| FamilyMember { pid, alive: pid.as_raw() % 8 != 0, may_be_worker: true };
     let family: Vec<_> = pids.filter_map(Pid::new).map(member).collect();
     check(segment, &family, kept);
 }
 
 /// What holds of every reading, whatever the bytes.
 pub(crate) fn check(segment: &[u8], family: &[FamilyMember], kept: Option<Layout>) {
-    let decoded = decode(
-        segment,
-        &Family {
-            httpd_children: family,
-        },
-        kept,
-    );
+    let decoded = decode(segment, &Family { httpd_children: family }, kept);
     if could_be(segment, segment.len() as u64) {
         assert!(decoded.is_ok(), "worth decoding: {decoded:?}");
     }
@@ -52,26 +38,12 @@ pub(crate) fn check(segment: &[u8], family: &[FamilyMember], kept: Option<Layout
         assert!((0..=global.running_generation.number()).contains(&record.generation.number()));
         let counted: u32 = record.workers.iter().map(|(_, count)| count).sum();
         assert!(counted as usize + record.workers_left.len() <= global.thread_limit as usize);
-        assert!(
-            record
-                .workers
-                .is_sorted_by(|(one, _), (next, _)| one < next)
-        );
-        assert!(
-            record
-                .workers
-                .iter()
-                .all(|(status, _)| *status != WorkerStatus::Dead)
-        );
+        assert!(record.workers.is_sorted_by(|(one, _), (next, _)| one < next));
+        assert!(record.workers.iter().all(|(status, _)| *status != WorkerStatus::Dead));
         assert!(record.workers_left.is_sorted());
     }
     let times = |pid| slots.iter().filter(|record| record.pid == pid).count();
-    assert!(
-        family
-            .iter()
-            .filter(|member| member.alive)
-            .all(|member| times(member.pid) <= 1)
-    );
+    assert!(family.iter().filter(|member| member.alive).all(|member| times(member.pid) <= 1));
     let any_found = family.iter().any(|member| times(member.pid) > 0);
     assert!(any_found || reading.layout.is_some_and(|layout| Some(layout) == kept));
 }

@@ -1,0 +1,231 @@
+//! Every metric, declared once: name, kind, labels and, from its comment, HELP.
+//!
+//! What is rendered, the `metrics` command and the README's table all come from here.
+
+use crate::{
+    model::{
+        event::{DrainOutcome, ExitReason, FailureReason, RestartType, StopType},
+        source::{Source, Why},
+    },
+    track::{
+        assessment::Age,
+        board::WorkerState,
+        tally::{DRAIN_BOUNDS, RESTART_BOUNDS},
+    },
+};
+
+/// Upper bounds, in seconds, of how long looks take.
+pub const LOOK_BOUNDS: &[f64] = &[0.0001, 0.0005, 0.002, 0.01, 0.05, 0.25, 1.0];
+
+/// What kind of metric.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// What is true now.
+    Gauge,
+    /// Durations, counted into buckets with these upper bounds in seconds.
+    Histogram(&'static [f64]),
+}
+
+/// A label.
+#[derive(Clone, Copy, Debug)]
+pub struct Label {
+    /// Its name.
+    pub name: &'static str,
+    /// Its closed set of values; none for what is not closed (`server`, `version`).
+    pub values: fn() -> Vec<&'static str>,
+}
+
+/// A metric.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its labels, in the order in which they are written.
+    pub labels: &'static [Label],
+    /// Its HELP text.
+    pub help: &'static str,
+}
+
+impl Kind {
+    /// Prometheus' word.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram(_) => "histogram",
+        }
+    }
+}
+
+const SERVER: Label = open("server");
+const TYPE: Label = Label { name: "type", values: RestartType::words };
+const STOP: Label = Label { name: "type", values: StopType::words };
+const FAILURE: Label = Label { name: "reason", values: FailureReason::words };
+const GENERATION: Label = Label { name: "generation", values: Age::words };
+const STATE: Label = Label { name: "state", values: WorkerState::words };
+const SLOT: Label = Label { name: "state", values: || vec!["current", "old", "free", "dead"] };
+const OUTCOME: Label = Label { name: "outcome", values: DrainOutcome::words };
+const EXIT: Label = Label { name: "reason", values: ExitReason::words };
+const SOURCE: Label = Label { name: "source", values: Source::words };
+const WHY: Label = Label { name: "reason", values: Why::words };
+const UP_OR_DOWN: Label = Label { name: "state", values: || vec!["up", "down"] };
+
+const fn open(name: &'static str) -> Label {
+    Label { name, values: Vec::new }
+}
+
+macro_rules! catalogue {
+    ($($(#[doc = $help:literal])+ $constant:ident $name:literal $kind:expr, [$($label:expr),*];)+) => {
+        $(
+            #[doc = concat!("`", $name, "`:", $($help),+)]
+            pub const $constant: Metric = Metric {
+                name: $name,
+                kind: $kind,
+                labels: &[$($label),*],
+                help: concat!($($help),+),
+            };
+        )+
+
+        /// Every metric, in the order in which it is shown.
+        pub const ALL: &[Metric] = &[$($constant),+];
+    };
+}
+
+catalogue! {
+    /// The parent is alive and identified.
+    UP "httpd_up" Kind::Gauge, [SERVER];
+    /// A live child of the running generation takes connections; 0 once that was false for 3 s.
+    SERVING "httpd_serving" Kind::Gauge, [SERVER];
+    /// When the parent started.
+    PARENT_START "httpd_parent_start_time_seconds" Kind::Gauge, [SERVER];
+    /// The running generation's number.
+    GENERATION_NUMBER "httpd_generation" Kind::Gauge, [SERVER];
+    /// Restarts that the parent went through: graceful (SIGUSR1), hard (SIGHUP), full (a new
+    /// parent), unknown (not proven).
+    RESTARTS "httpd_restarts_total" Kind::Counter, [SERVER, TYPE];
+    /// Restarts beyond the first within one look; counted by type too.
+    COALESCED "httpd_restarts_coalesced_total" Kind::Counter, [SERVER];
+    /// The parent went away, and why.
+    STOPS "httpd_stops_total" Kind::Counter, [SERVER, STOP];
+    /// Restarts that ended with the parent's end, and why.
+    FAILURES "httpd_restart_failures_total" Kind::Counter, [SERVER, FAILURE];
+    /// Whether the last restart succeeded; absent before the first.
+    LAST_SUCCESSFUL "httpd_last_restart_successful" Kind::Gauge, [SERVER];
+    /// When the parent took the last signal of this type, or the last new parent started.
+    LAST_RESTART "httpd_last_restart_timestamp_seconds" Kind::Gauge, [SERVER, TYPE];
+    /// When the last restart that failed for this reason began.
+    LAST_FAILURE "httpd_last_restart_failure_timestamp_seconds" Kind::Gauge, [SERVER, FAILURE];
+    /// A restart is in progress: its signal is taken, the parent has not resumed.
+    IN_PROGRESS "httpd_restart_in_progress" Kind::Gauge, [SERVER];
+    /// When the restart in progress began.
+    RESTART_START "httpd_restart_start_timestamp_seconds" Kind::Gauge, [SERVER];
+    /// The restart in progress has taken longer than its limit.
+    HUNG "httpd_restart_hung" Kind::Gauge, [SERVER];
+    /// From the parent taking the signal to the parent resuming.
+    RESTART_DURATION "httpd_restart_duration_seconds" Kind::Histogram(RESTART_BOUNDS), [SERVER, TYPE];
+    /// From the signal, or from the old parent's end, to the first child of the new generation.
+    RESTART_UNSERVED "httpd_restart_unserved_seconds" Kind::Histogram(RESTART_BOUNDS), [SERVER, TYPE];
+    /// Workers that were busy at the last look before a hard or full restart: an estimate.
+    INTERRUPTED "httpd_interrupted_requests_total" Kind::Counter, [SERVER];
+    /// Distinct generations with a live child.
+    GENERATIONS "httpd_generations" Kind::Gauge, [SERVER];
+    /// Live worker children.
+    CHILDREN "httpd_children" Kind::Gauge, [SERVER, GENERATION];
+    /// Live worker children whose parent is gone.
+    ORPHANS "httpd_orphaned_children" Kind::Gauge, [SERVER];
+    /// Workers of live children by what they do.
+    WORKERS "httpd_workers" Kind::Gauge, [SERVER, GENERATION, STATE];
+    /// Workers that all slots together may have.
+    WORKERS_LIMIT "httpd_workers_limit" Kind::Gauge, [SERVER];
+    /// Connections of an asynchronous MPM.
+    CONNECTIONS "httpd_connections" Kind::Gauge, [SERVER, GENERATION];
+    /// Scoreboard slots; their sum is ServerLimit.
+    SLOTS "httpd_scoreboard_slots" Kind::Gauge, [SERVER, SLOT];
+    /// Time with more than one generation alive.
+    OVERLAP "httpd_overlap_seconds_total" Kind::Counter, [SERVER];
+    /// An old generation still has children.
+    DRAIN_IN_PROGRESS "httpd_drain_in_progress" Kind::Gauge, [SERVER];
+    /// When the oldest unfinished drain began.
+    DRAIN_START "httpd_drain_start_timestamp_seconds" Kind::Gauge, [SERVER];
+    /// From a graceful restart to the end of the old generation's last child.
+    DRAIN_DURATION "httpd_drain_duration_seconds" Kind::Histogram(DRAIN_BOUNDS), [SERVER, OUTCOME];
+    /// How long the last finished drain took.
+    LAST_DRAIN "httpd_last_drain_duration_seconds" Kind::Gauge, [SERVER];
+    /// From a graceful restart to the end of each old child.
+    CHILD_DRAIN "httpd_child_drain_duration_seconds" Kind::Histogram(DRAIN_BOUNDS), [SERVER];
+    /// Worker children that were started.
+    CHILD_STARTS "httpd_child_starts_total" Kind::Counter, [SERVER];
+    /// Worker children that ended, and why.
+    CHILD_EXITS "httpd_child_exits_total" Kind::Counter, [SERVER, EXIT];
+    /// Version and build of gracekeeper.
+    BUILD_INFO "gracekeeper_build_info" Kind::Gauge, [open("version"), open("revision"), open("rustc")];
+    /// Known servers.
+    SERVERS "gracekeeper_servers" Kind::Gauge, [UP_OR_DOWN];
+    /// The source answered in the last look; absent while it does not apply.
+    SOURCE_UP "gracekeeper_source_up" Kind::Gauge, [SERVER, SOURCE];
+    /// How often a wanted source gave nothing, and why.
+    SOURCE_ERRORS "gracekeeper_source_errors_total" Kind::Counter, [SERVER, SOURCE, WHY];
+    /// When the source last answered.
+    SOURCE_SUCCESS "gracekeeper_source_last_success_timestamp_seconds" Kind::Gauge, [SERVER, SOURCE];
+    /// How long one look at all servers took.
+    LOOK_DURATION "gracekeeper_look_duration_seconds" Kind::Histogram(LOOK_BOUNDS), [];
+    /// When the last look began.
+    LOOK_TIMESTAMP "gracekeeper_look_timestamp_seconds" Kind::Gauge, [];
+    /// Witnesses that cannot all be right, or what httpd cannot do.
+    CONTRADICTIONS "gracekeeper_contradictions_total" Kind::Counter, [SERVER];
+    /// Whether gracekeeper's own configuration was last read without an error.
+    CONFIG_SUCCESSFUL "gracekeeper_config_last_reload_successful" Kind::Gauge, [];
+    /// When gracekeeper's own configuration was last read without an error.
+    CONFIG_SUCCESS_TIME "gracekeeper_config_last_reload_success_timestamp_seconds" Kind::Gauge, [];
+    /// User and system CPU time of gracekeeper, in seconds.
+    PROCESS_CPU "process_cpu_seconds_total" Kind::Counter, [];
+    /// Open file descriptors of gracekeeper.
+    PROCESS_OPEN_FDS "process_open_fds" Kind::Gauge, [];
+    /// Most file descriptors that gracekeeper may have open.
+    PROCESS_MAX_FDS "process_max_fds" Kind::Gauge, [];
+    /// Virtual memory of gracekeeper.
+    PROCESS_VIRTUAL "process_virtual_memory_bytes" Kind::Gauge, [];
+    /// Resident memory of gracekeeper.
+    PROCESS_RESIDENT "process_resident_memory_bytes" Kind::Gauge, [];
+    /// When gracekeeper started, in seconds since the epoch.
+    PROCESS_START "process_start_time_seconds" Kind::Gauge, [];
+    /// Threads of gracekeeper.
+    PROCESS_THREADS "process_threads" Kind::Gauge, [];
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_metric_is_declared_once_and_says_what_it_means() {
+        let names: BTreeSet<_> = ALL.iter().map(|metric| metric.name).collect();
+        assert_eq!(names.len(), ALL.len());
+        for metric in ALL {
+            assert!(metric.help.starts_with(' ') && metric.help.ends_with('.'), "{}", metric.name);
+            if let Kind::Histogram(bounds) = metric.kind {
+                assert!(bounds.len() <= 8 && bounds.is_sorted(), "{}", metric.name);
+            }
+            assert_eq!(metric.kind == Kind::Counter, metric.name.ends_with("_total"));
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_a_server_says_which() {
+        for metric in ALL.iter().filter(|metric| metric.name.starts_with("httpd_")) {
+            assert_eq!(
+                metric.labels.first().map(|label| label.name),
+                Some("server"),
+                "{}",
+                metric.name
+            );
+        }
+    }
+}

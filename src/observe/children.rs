@@ -1,0 +1,200 @@
+//! The children of one server's parents: found by number, held by pidfd, followed to their end.
+
+use std::collections::BTreeMap;
+
+use super::{
+    kernel::exit_status,
+    moments::Moments,
+    process_table::{ProcessTable, Row},
+};
+use crate::model::{
+    process::{self, Child, ChildRole, ExitStatus, Pid, ProcessId, ProcessState},
+    snapshot::{Part, TraceKind},
+    source::Why,
+    time::Uptime,
+};
+
+/// A process this young may still become another program: a piped logger is forked before it is
+/// started.
+const MAY_BECOME_ANOTHER: u64 = 1_000_000;
+
+/// A parent that nobody reaps is given up after this time: why it ended will not be known.
+const REAPED_WITHIN: u64 = 3_000_000;
+
+/// Every process of one server that is, or was, a child of one of its parents.
+#[derive(Debug, Default)]
+pub struct Children {
+    known: BTreeMap<Pid, Child>,
+    /// Ended, and it is not yet known how.
+    ended: BTreeMap<ProcessId, Uptime>,
+}
+
+/// What became of the processes since the last look.
+#[derive(Debug, Default)]
+pub struct Fates {
+    /// Former children that live on without the parent.
+    pub orphans: Vec<Child>,
+    /// How processes ended.
+    pub statuses: Vec<(ProcessId, Option<ExitStatus>)>,
+}
+
+impl Children {
+    /// Reads the parent's rows.
+    pub fn read_parent(
+        &mut self,
+        server: usize,
+        parent: ProcessId,
+        now: Uptime,
+        table: &ProcessTable,
+        moments: &mut Moments,
+    ) -> Part<process::ProcessTable> {
+        match self.try_read(server, parent, now, table, moments) {
+            Ok(seen) => Part::Seen(seen),
+            Err(why) => Part::Unseen(why),
+        }
+    }
+
+    /// Takes note of an end that the kernel reported.
+    pub fn notice(&mut self, kind: TraceKind, now: Uptime) {
+        if let TraceKind::Exited(id) = kind {
+            self.ended.insert(id, now);
+            if let Some(child) = self.known.get_mut(&id.pid).filter(|child| child.id == id) {
+                child.state = ProcessState::Ended;
+            }
+        }
+    }
+
+    /// Looks after those that are no children of the living `parent`, whose rows are `seen`.
+    pub fn fates(
+        &mut self,
+        parent: Option<ProcessId>,
+        seen: Option<&process::ProcessTable>,
+        now: Uptime,
+        table: &ProcessTable,
+        moments: &mut Moments,
+    ) -> Fates {
+        let mut fates = Fates::default();
+        let known = &self.known;
+        self.ended.retain(|id, since| {
+            let child = known.get(&id.pid).is_some_and(|child| child.id == *id);
+            let patience = if child { u64::MAX } else { REAPED_WITHIN };
+            let waited = now.as_micros().saturating_sub(since.as_micros());
+            let status = status(*id, waited < patience, table, moments);
+            if let Some(status) = status {
+                fates.statuses.push((*id, status));
+                moments.release(id);
+            }
+            status.is_none()
+        });
+        let ended = &self.ended;
+        self.known.retain(|pid, child| {
+            if child.state == ProcessState::Ended {
+                return ended.contains_key(&child.id);
+            }
+            if seen.is_some_and(|seen| seen.children.contains_key(pid)) {
+                return true;
+            }
+            let row = table.row(*pid);
+            if row.as_ref().is_ok_and(|row| row.id == child.id) || row == Err(Why::Permission) {
+                let row = row.ok();
+                let state = row.as_ref().map_or(child.state, |row| row.state);
+                if row.is_some_and(|row| Some(row.parent) != parent.map(|it| it.pid.as_raw())) {
+                    fates.orphans.push(Child { state, ..*child });
+                }
+                return true;
+            }
+            // Gone. If it was held its end will be reported, and its status with it.
+            let held = moments.holds(&child.id);
+            if !held {
+                fates.statuses.push((child.id, None));
+            }
+            held
+        });
+        fates
+    }
+
+    fn try_read(
+        &mut self,
+        server: usize,
+        parent: ProcessId,
+        now: Uptime,
+        table: &ProcessTable,
+        moments: &mut Moments,
+    ) -> Result<process::ProcessTable, Why> {
+        let own = table.row(parent.pid)?;
+        if own.id != parent {
+            return Err(Why::Missing);
+        }
+        let catches_crashes = table.catches_crashes(parent.pid)?;
+        let mut children = BTreeMap::new();
+        for pid in table.children(parent.pid)? {
+            if let Some(child) = self.child(server, pid, &own, now, table, moments) {
+                children.insert(pid, child);
+            }
+        }
+        // The kernel's list may miss children while others leave it.
+        for (pid, child) in &self.known {
+            if !children.contains_key(pid)
+                && child.state != ProcessState::Ended
+                && table
+                    .row(*pid)
+                    .is_ok_and(|row| row.id == child.id && row.parent == parent.pid.as_raw())
+            {
+                children.insert(*pid, *child);
+            }
+        }
+        Ok(process::ProcessTable { state: own.state, catches_crashes, children })
+    }
+
+    /// A held child needs no reading: its end would have been reported.
+    fn child(
+        &mut self,
+        server: usize,
+        pid: Pid,
+        parent: &Row,
+        now: Uptime,
+        table: &ProcessTable,
+        moments: &mut Moments,
+    ) -> Option<Child> {
+        if let Some(child) = self.known.get(&pid)
+            && moments.holds(&child.id)
+            && child.state != ProcessState::Ended
+            && !is_young(child.id, now)
+        {
+            return Some(*child);
+        }
+        let row = table.row(pid).ok()?;
+        let role = if row.name == parent.name { ChildRole::Httpd } else { ChildRole::Helper };
+        let child = Child { id: row.id, role, state: row.state };
+        if row.state != ProcessState::Ended {
+            moments.hold(server, row.id, |pid| table.row(pid).ok().map(|row| row.id));
+        }
+        self.known.insert(pid, child);
+        Some(child)
+    }
+}
+
+fn is_young(id: ProcessId, now: Uptime) -> bool {
+    now.as_micros().saturating_sub(id.started.as_micros()) < MAY_BECOME_ANOTHER
+}
+
+/// How it ended, if that is known; `Some(None)` if it never will be.
+#[expect(clippy::option_option, reason = "not known yet, known never to be known, known")]
+fn status(
+    id: ProcessId,
+    patient: bool,
+    table: &ProcessTable,
+    moments: &Moments,
+) -> Option<Option<ExitStatus>> {
+    let Some(pidfd) = moments.pidfd(&id) else {
+        return Some(None);
+    };
+    if let Some(status) = exit_status(pidfd) {
+        return Some(Some(status));
+    }
+    if patient && table.row(id.pid).is_ok_and(|row| row.id == id) {
+        return None;
+    }
+    // It may have been reaped between the two questions.
+    Some(exit_status(pidfd))
+}

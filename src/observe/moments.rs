@@ -1,0 +1,280 @@
+//! The moment at which things happen: pidfds and inotify, stamped as the kernel reports them.
+//!
+//! One descriptor waits for all of it, so that a look follows at once and nothing is polled.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    io,
+    mem::MaybeUninit,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::OsStringExt,
+    },
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rustix::{
+    buffer::spare_capacity,
+    event::{Timespec, epoll},
+    fs::inotify::{self, ReadFlags, WatchFlags},
+    io::Errno,
+    process::{PidfdFlags, pidfd_open},
+};
+
+use crate::{
+    clock,
+    model::{
+        process::{Pid, ProcessId},
+        snapshot::{Trace, TraceKind},
+        time::Moment,
+    },
+};
+
+/// As many descriptors as one wait reports; the next wait reports the rest.
+const BATCH: usize = 256;
+const INOTIFY: u64 = 0;
+const WAKE: u64 = 1;
+const FIRST_PROCESS: u64 = 2;
+
+/// A trace and the server that it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamped {
+    /// The server's number.
+    pub server: usize,
+    /// What happened.
+    pub trace: Trace,
+}
+
+/// What one wait ended with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Happened {
+    /// What the kernel reported, in its order.
+    pub traces: Vec<Stamped>,
+    /// Another thread wants the watch's attention.
+    pub woken: bool,
+}
+
+#[derive(Debug)]
+struct Held {
+    server: usize,
+    token: u64,
+    pidfd: OwnedFd,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Watched {
+    /// The directory of a pid file of this name.
+    PidFile { server: usize, name: OsString },
+    /// A main configuration.
+    Configuration { server: usize },
+}
+
+/// Every kernel object that reports something.
+#[derive(Debug)]
+pub struct Moments {
+    epoll: OwnedFd,
+    inotify: Option<OwnedFd>,
+    wake: OwnedFd,
+    held: BTreeMap<ProcessId, Held>,
+    tokens: BTreeMap<u64, ProcessId>,
+    next_token: u64,
+    watches: BTreeMap<i32, Vec<Watched>>,
+}
+
+impl Moments {
+    /// Waits for nothing yet but `wake`, a descriptor that becomes readable when another thread
+    /// wants attention.
+    pub fn new(wake: OwnedFd) -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        epoll::add(&epoll, &wake, epoll::EventData::new_u64(WAKE), epoll::EventFlags::IN)?;
+        // Without inotify, for want of instances, the pid file is still read at every look.
+        let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
+        let inotify = inotify::init(flags).ok();
+        if let Some(inotify) = &inotify {
+            let data = epoll::EventData::new_u64(INOTIFY);
+            epoll::add(&epoll, inotify, data, epoll::EventFlags::IN)?;
+        }
+        Ok(Self {
+            epoll,
+            inotify,
+            wake,
+            held: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            next_token: FIRST_PROCESS,
+            watches: BTreeMap::new(),
+        })
+    }
+
+    /// Holds a process, so that its end is reported. `confirm` reads its identity again once it is
+    /// held: a number alone may have changed hands. False: it is gone, or cannot be held.
+    pub fn hold(
+        &mut self,
+        server: usize,
+        id: ProcessId,
+        confirm: impl FnOnce(Pid) -> Option<ProcessId>,
+    ) -> bool {
+        if self.held.contains_key(&id) {
+            return true;
+        }
+        let Some(pid) = rustix::process::Pid::from_raw(id.pid.as_raw()) else {
+            return false;
+        };
+        let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else {
+            return false;
+        };
+        if confirm(id.pid) != Some(id) {
+            return false;
+        }
+        let token = self.next_token;
+        let data = epoll::EventData::new_u64(token);
+        if epoll::add(&self.epoll, &pidfd, data, epoll::EventFlags::IN).is_err() {
+            return false;
+        }
+        self.next_token += 1;
+        self.tokens.insert(token, id);
+        self.held.insert(id, Held { server, token, pidfd });
+        true
+    }
+
+    /// Whether the end of this process will be reported.
+    #[must_use]
+    pub fn holds(&self, id: &ProcessId) -> bool {
+        self.held.contains_key(id)
+    }
+
+    /// The descriptor of a held process, also after it ended.
+    #[must_use]
+    pub fn pidfd(&self, id: &ProcessId) -> Option<&OwnedFd> {
+        self.held.get(id).map(|held| &held.pidfd)
+    }
+
+    /// Lets a process go.
+    pub fn release(&mut self, id: &ProcessId) {
+        if let Some(held) = self.held.remove(id) {
+            self.tokens.remove(&held.token);
+        }
+    }
+
+    /// Reports the writing and removing of a pid file. To be said again at every look: a directory
+    /// may be made anew.
+    pub fn watch_pid_file(&mut self, server: usize, path: &Path) {
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+            return;
+        };
+        let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+        let events = WatchFlags::MOVED_TO
+            | WatchFlags::MOVED_FROM
+            | WatchFlags::CLOSE_WRITE
+            | WatchFlags::DELETE
+            | WatchFlags::ONLYDIR;
+        self.watch(directory, events, Watched::PidFile { server, name: name.to_owned() });
+    }
+
+    /// Reports the opening of a main configuration. To be said again at every look: editors
+    /// replace it.
+    pub fn watch_configuration(&mut self, server: usize, path: &Path) {
+        self.watch(path, WatchFlags::OPEN, Watched::Configuration { server });
+    }
+
+    /// Waits until something happens, at most for `limit`.
+    pub fn wait(&mut self, limit: Duration) -> io::Result<Happened> {
+        let mut events = Vec::with_capacity(BATCH);
+        let timeout = Timespec {
+            tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(limit.subsec_nanos()),
+        };
+        match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let at = clock::now();
+        let mut happened = Happened::default();
+        for event in events {
+            match event.data.u64() {
+                INOTIFY => self.read_inotify(at, &mut happened),
+                WAKE => {
+                    self.drain_wake();
+                    happened.woken = true;
+                }
+                token => self.notice_exit(token, at, &mut happened),
+            }
+        }
+        Ok(happened)
+    }
+
+    fn watch(&mut self, path: &Path, events: WatchFlags, watched: Watched) {
+        let Some(inotify) = &self.inotify else { return };
+        // Two servers may share a directory: the mask is the same for both.
+        let Ok(descriptor) = inotify::add_watch(inotify, path, events) else {
+            return;
+        };
+        for others in self.watches.values_mut() {
+            others.retain(|other| *other != watched);
+        }
+        self.watches.entry(descriptor).or_default().push(watched);
+        self.watches.retain(|_, watched| !watched.is_empty());
+    }
+
+    fn notice_exit(&mut self, token: u64, at: Moment, happened: &mut Happened) {
+        let Some(id) = self.tokens.remove(&token) else {
+            return;
+        };
+        let Some(held) = self.held.get(&id) else {
+            return;
+        };
+        // An ended process is readable for good: it has been reported.
+        let _ = epoll::delete(&self.epoll, &held.pidfd);
+        let trace = Trace { at, kind: TraceKind::Exited(id) };
+        happened.traces.push(Stamped { server: held.server, trace });
+    }
+
+    fn drain_wake(&self) {
+        let mut buffer = [0_u8; 64];
+        while rustix::io::read(&self.wake, &mut buffer).is_ok_and(|read| read == buffer.len()) {}
+    }
+
+    fn read_inotify(&mut self, at: Moment, happened: &mut Happened) {
+        let Some(inotify) = &self.inotify else { return };
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut reader = inotify::Reader::new(inotify.as_fd(), &mut buffer);
+        for _ in 0..BATCH {
+            let Ok(event) = reader.next() else { break };
+            let name = event.file_name().map(|name| OsString::from_vec(name.to_bytes().to_vec()));
+            if event.events().contains(ReadFlags::IGNORED) {
+                self.watches.remove(&event.wd());
+                continue;
+            }
+            for watched in self.watches.get(&event.wd()).into_iter().flatten() {
+                let stamped = meaning(watched, event.events(), name.as_ref())
+                    .map(|(server, kind)| Stamped { server, trace: Trace { at, kind } });
+                happened.traces.extend(stamped);
+            }
+        }
+    }
+}
+
+fn meaning(
+    watched: &Watched,
+    events: ReadFlags,
+    name: Option<&OsString>,
+) -> Option<(usize, TraceKind)> {
+    match watched {
+        Watched::Configuration { server } => {
+            events.contains(ReadFlags::OPEN).then_some((*server, TraceKind::ConfigOpened))
+        }
+        Watched::PidFile { name: wanted, .. } if Some(wanted) != name => None,
+        Watched::PidFile { server, .. } => {
+            let gone = events.intersects(ReadFlags::DELETE | ReadFlags::MOVED_FROM);
+            let kind = if gone { TraceKind::PidFileRemoved } else { TraceKind::PidFileWritten };
+            Some((*server, kind))
+        }
+    }
+}
+
+/// A path that can be watched, made absolute against the working directory of the start.
+#[must_use]
+pub fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}

@@ -1,0 +1,179 @@
+//! The process table: rows of `/proc`, read by number and compared by start time.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use procfs::{ProcError, process::Process};
+
+use crate::{
+    decode::process_stat::{ProcessStat, process_stat},
+    model::{
+        process::{Pid, ProcessId, ProcessState},
+        source::Why,
+        time::Uptime,
+    },
+};
+
+/// SIGSEGV in a signal mask.
+const SEGV: u64 = 1 << 10;
+
+/// A mounted procfs.
+#[derive(Clone, Debug)]
+pub struct ProcessTable {
+    root: PathBuf,
+    ticks_per_second: u64,
+}
+
+/// One process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Who.
+    pub id: ProcessId,
+    /// The name, which the process itself may have chosen.
+    pub name: Vec<u8>,
+    /// How it is.
+    pub state: ProcessState,
+    /// Its parent's number.
+    pub parent: i32,
+}
+
+impl ProcessTable {
+    /// The process table below `root`, usually `/proc`.
+    #[must_use]
+    pub fn new(root: PathBuf) -> Self {
+        Self { root, ticks_per_second: rustix::param::clock_ticks_per_second().max(1) }
+    }
+
+    /// Where it is mounted.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The row of a process; `Missing` if there is none.
+    pub fn row(&self, pid: Pid) -> Result<Row, Why> {
+        let line = fs::read(self.path(pid, "stat")).map_err(|error| why(&error))?;
+        let ProcessStat { name, state, parent, start_ticks } =
+            process_stat(&line).ok_or(Why::Invalid)?;
+        let micros = u128::from(start_ticks) * 1_000_000 / u128::from(self.ticks_per_second);
+        let started = Uptime::from_micros(u64::try_from(micros).unwrap_or(u64::MAX));
+        Ok(Row { id: ProcessId { pid, started }, name, state, parent })
+    }
+
+    /// Whether the process catches SIGSEGV: httpd's parent does, unless it reads its configuration.
+    pub fn catches_crashes(&self, pid: Pid) -> Result<bool, Why> {
+        let status = self.process(pid)?.status().map_err(|error| proc_why(&error))?;
+        Ok(status.sigcgt & SEGV != 0)
+    }
+
+    /// Whether the process lives in a PID namespace below this one: a container's.
+    pub fn is_in_another_namespace(&self, pid: Pid) -> Result<bool, Why> {
+        let status = self.process(pid)?.status().map_err(|error| proc_why(&error))?;
+        Ok(status.nspid.is_some_and(|numbers| numbers.len() > 1))
+    }
+
+    /// The numbers of a process's children, zombies included.
+    pub fn children(&self, parent: Pid) -> Result<Vec<Pid>, Why> {
+        let main = self.process(parent)?.task_main_thread().map_err(|error| proc_why(&error))?;
+        match main.children() {
+            Ok(children) => Ok(children
+                .into_iter()
+                .filter_map(|pid| i32::try_from(pid).ok().and_then(Pid::new))
+                .collect()),
+            // A kernel without CONFIG_PROC_CHILDREN.
+            Err(ProcError::NotFound(_)) => self.children_by_scan(parent),
+            Err(error) => Err(proc_why(&error)),
+        }
+    }
+
+    /// The number of every process that can be seen.
+    pub fn all(&self) -> Result<Vec<Pid>, Why> {
+        let entries = fs::read_dir(&self.root).map_err(|error| why(&error))?;
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        Ok(names.filter_map(|name| name.parse().ok().and_then(Pid::new)).collect())
+    }
+
+    /// The command line, at most some kilobytes of it.
+    pub fn command_line(&self, pid: Pid) -> Result<Vec<u8>, Why> {
+        fs::read(self.path(pid, "cmdline")).map_err(|error| why(&error))
+    }
+
+    /// A file of this process's directory.
+    #[must_use]
+    pub fn path(&self, pid: Pid, file: &str) -> PathBuf {
+        self.root.join(pid.to_string()).join(file)
+    }
+
+    /// The process's directory, held open by the procfs crate.
+    pub fn process(&self, pid: Pid) -> Result<Process, Why> {
+        let directory = self.root.join(pid.to_string());
+        Process::new_with_root(directory).map_err(|error| proc_why(&error))
+    }
+
+    fn children_by_scan(&self, parent: Pid) -> Result<Vec<Pid>, Why> {
+        let rows = self.all()?.into_iter().filter_map(|pid| self.row(pid).ok());
+        let children = rows.filter(|row| row.parent == parent.as_raw());
+        Ok(children.map(|row| row.id.pid).collect())
+    }
+}
+
+/// The closed reason of an I/O error. A process that went away while it was read is missing.
+#[must_use]
+pub fn why(error: &io::Error) -> Why {
+    use io::ErrorKind;
+    use rustix::io::Errno;
+    let kind = error.kind();
+    let number = error.raw_os_error().map(Errno::from_raw_os_error);
+    if kind == ErrorKind::PermissionDenied {
+        Why::Permission
+    } else if matches!(kind, ErrorKind::NotFound | ErrorKind::UnexpectedEof)
+        || number == Some(Errno::SRCH)
+    {
+        Why::Missing
+    } else if matches!(kind, ErrorKind::TimedOut | ErrorKind::WouldBlock) {
+        Why::Timeout
+    } else if kind == ErrorKind::InvalidData {
+        Why::Invalid
+    } else if matches!(number, Some(Errno::MFILE | Errno::NFILE)) {
+        Why::Limit
+    } else {
+        Why::Other
+    }
+}
+
+/// The closed reason of an error of the procfs crate.
+#[must_use]
+pub fn proc_why(error: &ProcError) -> Why {
+    match error {
+        ProcError::PermissionDenied(_) => Why::Permission,
+        ProcError::NotFound(_) => Why::Missing,
+        ProcError::Io(error, _) => why(error),
+        ProcError::Incomplete(_) | ProcError::Other(_) | ProcError::InternalError(_) => {
+            Why::Invalid
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_in_it() {
+        let table = ProcessTable::new("/proc".into());
+        let own = Pid::new(i32::try_from(std::process::id()).unwrap()).unwrap();
+        let row = table.row(own).unwrap();
+        assert_eq!(row.state, ProcessState::Alive);
+        assert!(table.all().unwrap().contains(&own));
+        assert!(table.children(Pid::new(row.parent).unwrap()).unwrap().contains(&own));
+        assert!(!table.is_in_another_namespace(own).unwrap_or(true) || std::process::id() == 1);
+    }
+
+    #[test]
+    fn nobody_is_missing() {
+        let table = ProcessTable::new("/proc".into());
+        assert_eq!(table.row(Pid::new(i32::MAX).unwrap()), Err(Why::Missing));
+    }
+}

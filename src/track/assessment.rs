@@ -1,0 +1,77 @@
+//! What is believed of one server now: everything that is shown is rendered from this.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{board::Board, witness::WitnessState};
+use crate::model::{
+    label::closed_set, process::ProcessId, scoreboard::Generation, source::Source, time::Moment,
+};
+
+closed_set! {
+    /// Whether a child belongs to the running generation.
+    Age {
+        /// Of the running generation.
+        Current = "current",
+        /// Of one below it, or of a parent that is gone.
+        Old = "old",
+    }
+}
+
+/// A number for each age.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ByAge {
+    /// Of the running generation.
+    pub current: u32,
+    /// Of older ones.
+    pub old: u32,
+}
+
+/// What is believed of one server.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ServerAssessment {
+    /// The parent is alive and identified; `None` while that cannot be seen.
+    pub up: Option<bool>,
+    /// A new connection would be answered.
+    pub serving: Option<bool>,
+    /// The living parent and when it started.
+    pub parent: Option<(ProcessId, Moment)>,
+    /// The running generation.
+    pub generation: Option<Generation>,
+    /// Since when a restart is in progress.
+    pub restart_since: Option<Moment>,
+    /// That restart is past its limit.
+    pub restart_hung: bool,
+    /// Living worker children; `None` while generations are not known.
+    pub children: Option<ByAge>,
+    /// Distinct generations with a living child.
+    pub generations: Option<u32>,
+    /// Living worker children whose parent is gone.
+    pub orphans: Option<u32>,
+    /// What the slots tell; `None` while they are not read and proven.
+    pub board: Option<Board>,
+    /// When each unfinished drain began.
+    pub drains: BTreeMap<Generation, Moment>,
+    /// How long the last finished drain took.
+    pub last_drain: Option<Duration>,
+    /// The sources and their state.
+    pub sources: BTreeMap<Source, WitnessState>,
+}
+
+impl ByAge {
+    /// Counts one more.
+    pub const fn add(&mut self, age: Age, count: u32) {
+        match age {
+            Age::Current => self.current = self.current.saturating_add(count),
+            Age::Old => self.old = self.old.saturating_add(count),
+        }
+    }
+}
+
+impl Age {
+    /// The age of a child of `generation`. A generation above the running one was forked after
+    /// the running one was read.
+    #[must_use]
+    pub fn of(generation: Generation, running: Generation) -> Self {
+        if generation < running { Self::Old } else { Self::Current }
+    }
+}

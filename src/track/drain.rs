@@ -1,0 +1,162 @@
+//! Drains: how long old generations take to leave, each for itself.
+//!
+//! ```text
+//!            graceful restart                last child left: drained
+//!   running ─────────────────▶ draining ──────────────────────────────▶ over
+//!                                 │  hard restart, parent's end: interrupted  ▲
+//!                                 └───────────────────────────────────────────┘
+//! ```
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::model::{
+    event::{DrainOutcome, Event, RestartType},
+    scoreboard::Generation,
+    time::Moment,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Drain {
+    began: Moment,
+    children: u32,
+}
+
+/// What is remembered of a generation that had a child.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Presence {
+    living: u32,
+    last_departure: Option<Moment>,
+    /// When its children left, as long as a drain may turn out to have begun before.
+    departures: Vec<Moment>,
+}
+
+/// Follows the drains of one parent's generations.
+#[derive(Clone, Debug, Default)]
+pub struct DrainTracker {
+    generations: BTreeMap<Generation, Presence>,
+    open: BTreeMap<Generation, Drain>,
+    last: Option<Duration>,
+}
+
+/// What one look says about generations.
+#[derive(Clone, Copy, Debug)]
+pub struct Census<'a> {
+    /// When.
+    pub at: Moment,
+    /// The living children of each generation.
+    pub living: &'a BTreeMap<Generation, u32>,
+    /// Every generation that a slot names, its child living or not.
+    pub named: &'a [Generation],
+    /// Of which generation a child left since the last look, and when.
+    pub departures: &'a [(Generation, Moment)],
+    /// The restarts that were gone through since the last look.
+    pub restarts: &'a [Event],
+    /// A restart is in progress: it is not decided yet whether a drain has begun.
+    pub undecided: bool,
+}
+
+impl DrainTracker {
+    /// When each unfinished drain began, by generation.
+    pub fn open(&self) -> impl Iterator<Item = (Generation, Moment)> {
+        self.open.iter().map(|(generation, drain)| (*generation, drain.began))
+    }
+
+    /// How long the last finished drain took.
+    #[must_use]
+    pub const fn last(&self) -> Option<Duration> {
+        self.last
+    }
+
+    /// Folds one look.
+    pub fn observe(&mut self, census: &Census<'_>) -> Vec<Event> {
+        let mut events = Vec::new();
+        self.count(census);
+        for restart in census.restarts {
+            if let Event::Restarted { kind, began, left: Some(left), .. } = restart {
+                match kind {
+                    RestartType::Graceful => self.begin(*left, *began, &mut events),
+                    RestartType::Hard | RestartType::Full => self.interrupt(*began, &mut events),
+                    RestartType::Unknown => {}
+                }
+            }
+        }
+        self.settle(&mut events);
+        if !census.undecided {
+            self.forget();
+        }
+        events
+    }
+
+    /// The parent ended, or a hard restart took the old children's scoreboard away.
+    pub fn interrupt(&mut self, at: Moment, events: &mut Vec<Event>) {
+        for (generation, drain) in std::mem::take(&mut self.open) {
+            let lasted = at.since(drain.began);
+            self.last = Some(lasted);
+            let outcome = DrainOutcome::Interrupted;
+            let children = drain.children;
+            events.push(Event::DrainEnded { generation, lasted, children, outcome });
+        }
+    }
+
+    fn count(&mut self, census: &Census<'_>) {
+        for presence in self.generations.values_mut() {
+            presence.living = 0;
+        }
+        for generation in census.named {
+            self.generations.entry(*generation).or_default();
+        }
+        for (generation, living) in census.living {
+            self.generations.entry(*generation).or_default().living = *living;
+        }
+        for (generation, at) in census.departures {
+            self.generations.entry(*generation).or_default().departures.push(*at);
+        }
+    }
+
+    /// A generation that never had a child has nothing to drain.
+    fn begin(&mut self, left: Generation, began: Moment, events: &mut Vec<Event>) {
+        let Some(presence) = self.generations.get(&left) else {
+            return;
+        };
+        let after = presence.departures.iter().filter(|at| **at >= began).count();
+        let children = presence.living.saturating_add(u32::try_from(after).unwrap_or(u32::MAX));
+        self.open.insert(left, Drain { began, children });
+        events.push(Event::DrainBegan { generation: left, at: began });
+    }
+
+    fn settle(&mut self, events: &mut Vec<Event>) {
+        let generations = &mut self.generations;
+        let last = &mut self.last;
+        self.open.retain(|generation, drain| {
+            let presence = generations.entry(*generation).or_default();
+            let ends: Vec<Moment> = presence.departures.drain(..).collect();
+            for at in ends.iter().filter(|at| **at >= drain.began) {
+                events.push(Event::ChildDrained { after: at.since(drain.began) });
+            }
+            if presence.living > 0 {
+                return true;
+            }
+            let ended = presence.last_departure.unwrap_or(drain.began);
+            let lasted = ended.since(drain.began);
+            *last = Some(lasted);
+            events.push(Event::DrainEnded {
+                generation: *generation,
+                lasted,
+                children: drain.children,
+                outcome: DrainOutcome::Drained,
+            });
+            false
+        });
+    }
+
+    /// Keeps what a later restart may ask for: generations with a living child, and the youngest
+    /// even if it lost its children.
+    fn forget(&mut self) {
+        let open = &self.open;
+        let youngest = self.generations.keys().next_back().copied();
+        self.generations.retain(|generation, presence| {
+            presence.departures.clear();
+            presence.living > 0 || Some(*generation) == youngest || open.contains_key(generation)
+        });
+    }
+}

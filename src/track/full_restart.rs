@@ -1,0 +1,52 @@
+//! Full restarts: another parent serves a server that one served before.
+
+use super::look::Look;
+use crate::model::{
+    event::{Event, RestartType},
+    time::Moment,
+};
+
+/// A server whose parent has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unserved {
+    /// When it ended.
+    pub since: Moment,
+    /// Workers that had a request then.
+    pub interrupted: u32,
+}
+
+/// A new parent, until its first child lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FullRestart {
+    unserved: Unserved,
+    resumed: Option<Moment>,
+}
+
+impl FullRestart {
+    /// The server was left like this by its last parent that served.
+    #[must_use]
+    pub const fn new(unserved: Unserved) -> Self {
+        Self { unserved, resumed: None }
+    }
+
+    /// Folds one look at the new parent: it resumes when it writes its pid file.
+    pub fn observe(&mut self, started: Moment, look: &Look<'_>) {
+        let written = look.pid_file.map(|stamp| look.at.at_wall(stamp.written));
+        self.resumed = self.resumed.or(written.filter(|written| *written >= started));
+    }
+
+    /// The first child was `born`.
+    #[must_use]
+    pub fn ended(self, started: Moment, born: Moment) -> [Event; 2] {
+        let kind = RestartType::Full;
+        let restarted = Event::Restarted {
+            kind,
+            began: started,
+            took: self.resumed.map(|resumed| resumed.since(started)),
+            left: None,
+            coalesced: false,
+            interrupted: self.unserved.interrupted,
+        };
+        [restarted, Event::ServedAgain { kind, unserved: born.since(self.unserved.since) }]
+    }
+}

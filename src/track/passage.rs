@@ -1,0 +1,129 @@
+//! What a parent went through between two looks: how many restarts, when each, of which type.
+
+use std::time::Duration;
+
+use super::{look::Look, restart::Mark};
+use crate::model::{event::RestartType, scoreboard::Global, snapshot::TraceKind, time::Moment};
+
+/// One restart that was gone through, before its type is known.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Passage {
+    pub(super) began: Moment,
+    pub(super) resumed: Option<Moment>,
+}
+
+/// What was stamped while a restart was in progress.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Milestones {
+    /// When the configuration was opened.
+    pub(super) opened: Vec<Moment>,
+    /// When the pid file was written.
+    pub(super) written: Vec<Moment>,
+}
+
+/// More than anybody restarts between two looks; beyond it times are lost, never restarts.
+const MOST_MILESTONES: usize = 256;
+
+impl Milestones {
+    pub(super) fn collect(&mut self, look: &Look<'_>) {
+        self.opened.extend(look.moments(TraceKind::ConfigOpened));
+        self.opened.truncate(MOST_MILESTONES);
+        self.written.extend(look.moments(TraceKind::PidFileWritten));
+        self.written.truncate(MOST_MILESTONES);
+    }
+}
+
+/// How many restarts are behind the parent.
+pub(super) fn completed(
+    from: &Mark,
+    milestones: &Milestones,
+    look: &Look<'_>,
+    reading: bool,
+) -> u32 {
+    let written = u32::try_from(milestones.written.len()).unwrap_or(u32::MAX);
+    let (Some(before), Some(global)) = (from.generation, look.global()) else {
+        return written.max(1);
+    };
+    let moved = global.running_generation.distance_from(before);
+    let moved = u32::try_from(moved).unwrap_or(0).max(1);
+    // One more signal may have been taken, whose pid file is not written yet.
+    if reading { moved.min(written.max(1)) } else { moved }
+}
+
+/// Where each restart began and ended, told apart by the pid file's writes.
+pub(super) fn passages(
+    count: u32,
+    began: Moment,
+    milestones: &Milestones,
+    look: &Look<'_>,
+) -> Vec<Passage> {
+    let Milestones { opened, written } = milestones;
+    let one_each = u32::try_from(written.len()) == Ok(count);
+    let mut each = written.iter().copied().map(Some);
+    let mut passages = Vec::new();
+    let mut began = began;
+    for left in (0..count).rev() {
+        let trace = if one_each { each.next().flatten() } else { None };
+        let resumed = if left == 0 {
+            latest_write(trace.or(written.last().copied()), began, look)
+        } else {
+            trace
+        };
+        passages.push(Passage { began, resumed });
+        let after = resumed.unwrap_or(began);
+        began = opened.iter().find(|at| **at > after).copied().unwrap_or(after);
+    }
+    passages
+}
+
+/// When the last restart resumed. The file's own time is the kernel's, the trace's is when this
+/// process came to read it; a hard restart makes its scoreboard after the pid file.
+fn latest_write(trace: Option<Moment>, began: Moment, look: &Look<'_>) -> Option<Moment> {
+    let written = look.pid_file.map(|stamp| look.at.at_wall(stamp.written));
+    // A coarse clock may stamp the file a tick before the trace that preceded it; both may be
+    // younger than the look's beginning.
+    let tick = Duration::from_millis(10);
+    let latest = look.at.after(Duration::from_secs(1));
+    let plausible = |at: &Moment| at.after(tick) >= began && *at <= latest;
+    let scoreboard = look.global().map(|global| look.at.at_wall(global.restart_time));
+    let made = scoreboard.filter(|made| *made > began && *made <= latest);
+    written.filter(plausible).or(trace).max(made)
+}
+
+/// The types of restarts that were gone through in one look.
+pub(super) fn kinds(from: &Mark, passages: &[Passage], look: &Look<'_>) -> Vec<RestartType> {
+    let (Some(before), Some(global)) = (from.restart_time, look.global()) else {
+        return vec![RestartType::Unknown; passages.len()];
+    };
+    if before == global.restart_time {
+        return vec![RestartType::Graceful; passages.len()];
+    }
+    // The scoreboard is as old as the last hard restart: what earlier ones were is lost.
+    let mut kinds = vec![RestartType::Unknown; passages.len()];
+    let Some((last, earlier)) = kinds.split_last_mut() else {
+        return kinds;
+    };
+    // A hard restart makes its scoreboard after it wrote the pid file.
+    let kept_since = look.pid_file.is_some_and(|stamp| stamp.written > global.restart_time);
+    let hard = if kept_since { earlier.get_mut(nearest(passages, &global, look)) } else { None };
+    if let Some(hard) = hard {
+        *hard = RestartType::Hard;
+        *last = RestartType::Graceful;
+    } else {
+        *last = RestartType::Hard;
+    }
+    kinds
+}
+
+/// Which of the restarts before the last one made the scoreboard, most likely: this decides which
+/// of several restarts in one look is shown as the hard one, not how many there were.
+fn nearest(passages: &[Passage], global: &Global, look: &Look<'_>) -> usize {
+    let made = look.at.at_wall(global.restart_time);
+    let distance = |passage: &Passage| {
+        let resumed = passage.resumed?;
+        Some(made.since(resumed).max(resumed.since(made)))
+    };
+    let earlier = passages.iter().enumerate().take(passages.len().saturating_sub(1));
+    let nearest = earlier.min_by_key(|(_, passage)| distance(passage).unwrap_or(Duration::MAX));
+    nearest.map_or(0, |(index, _)| index)
+}

@@ -1,0 +1,367 @@
+//! Restarts: seen, counted, typed and timed.
+//!
+//! ```text
+//!              signal taken: generation moved, or the parent reads its configuration
+//!   Settled ───────────────────────────────────────────────────────────────▶ Restarting
+//!      ▲                                                                         │
+//!      └─────────────────────────────────────────────────────────────────────────┘
+//!        resumed: the pid file is new (graceful), `restart_time` is new (hard)
+//! ```
+//!
+//! The generation moves with the signal, `restart_time` only at the end of a hard restart, up to
+//! ten seconds later. So the type is decided when the parent has resumed, not before.
+
+use std::time::Duration;
+
+use super::{
+    look::Look,
+    passage::{Milestones, completed, kinds, passages},
+};
+use crate::model::{
+    event::{Contradiction, Event, RestartType},
+    scoreboard::{Generation, Global},
+    snapshot::{PidFileStamp, TraceKind},
+    time::{Moment, Timestamp},
+};
+
+/// httpd writes the running generation into a new scoreboard some microseconds after it made it.
+const SCOREBOARD_IS_FILLED: Duration = Duration::from_millis(20);
+
+/// What was true when the parent last ran normally.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    at: Moment,
+    pub(super) generation: Option<Generation>,
+    pub(super) restart_time: Option<Timestamp>,
+    pid_file: Option<PidFileStamp>,
+    busy: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    /// The parent is known, and was not yet seen running normally.
+    New,
+    /// It runs normally.
+    Settled(Mark),
+    /// It took a signal and has not resumed.
+    Restarting(Restarting),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Restarting {
+    from: Mark,
+    began: Moment,
+    /// What was stamped since then, also in earlier looks.
+    milestones: Milestones,
+    /// In this restart the parent was seen reading its configuration.
+    reading_seen: bool,
+    /// The pid file is new already: how long until the next look, if this one was too early.
+    soon: Option<Moment>,
+}
+
+/// A restart whose new generation has no child yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Unserved {
+    kind: RestartType,
+    began: Moment,
+    generation: Generation,
+}
+
+/// Follows the restarts of one parent.
+#[derive(Clone, Debug)]
+pub struct RestartTracker {
+    state: State,
+    /// The parent was seen to catch crashes: only then does their absence mean that it reads its
+    /// configuration.
+    catches_crashes: bool,
+    unserved: Vec<Unserved>,
+}
+
+impl RestartTracker {
+    /// A tracker for a parent that was just identified.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { state: State::New, catches_crashes: false, unserved: Vec::new() }
+    }
+
+    /// Since when a restart is in progress.
+    #[must_use]
+    pub const fn in_progress(&self) -> Option<Moment> {
+        match &self.state {
+            State::New | State::Settled(_) => None,
+            State::Restarting(restarting) => Some(restarting.began),
+        }
+    }
+
+    /// When another look could tell more than this one: shortly after the pid file was written,
+    /// since no trace tells of the moment at which the parent has resumed.
+    #[must_use]
+    pub const fn next_deadline(&self) -> Option<Moment> {
+        match &self.state {
+            State::New | State::Settled(_) => None,
+            State::Restarting(restarting) => restarting.soon,
+        }
+    }
+
+    /// Folds one look at the parent.
+    pub fn observe(&mut self, look: &Look<'_>) -> Vec<Event> {
+        let reading = self.is_reading(look);
+        let mut events = Vec::new();
+        if let State::New = self.state {
+            self.state = first_state(look, reading);
+        }
+        if let State::Settled(mark) = self.state {
+            self.state = leave_settled(mark, look, reading, &mut events);
+        }
+        if let State::Restarting(restarting) = &mut self.state {
+            restarting.milestones.collect(look);
+            if is_unchanged(&restarting.from, look, reading) {
+                self.state = State::Settled(mark(look));
+            } else if has_resumed(restarting, look, reading) {
+                let resumed = restarting.clone();
+                self.resume(&resumed, look, reading, &mut events);
+            } else {
+                restarting.reading_seen |= reading;
+                restarting.soon = soon(restarting, look);
+            }
+        }
+        self.notice_service(look, &mut events);
+        events
+    }
+
+    /// Between the clearing of its old configuration and the end of reading the new one, the
+    /// parent does not catch crashes.
+    fn is_reading(&mut self, look: &Look<'_>) -> bool {
+        let Some(table) = look.table else {
+            return false;
+        };
+        self.catches_crashes |= table.catches_crashes;
+        self.catches_crashes && !table.catches_crashes
+    }
+
+    fn resume(
+        &mut self,
+        restarting: &Restarting,
+        look: &Look<'_>,
+        reading: bool,
+        events: &mut Vec<Event>,
+    ) {
+        let from = &restarting.from;
+        let milestones = &restarting.milestones;
+        let count = completed(from, milestones, look, reading);
+        let passages = passages(count, restarting.began, milestones, look);
+        let kinds = kinds(from, &passages, look);
+        for (index, (passage, kind)) in (0_u32..).zip(passages.iter().zip(&kinds)) {
+            events.push(Event::Restarted {
+                kind: *kind,
+                began: passage.began,
+                took: passage.resumed.map(|resumed| resumed.since(passage.began)),
+                left: from.generation.map(|generation| generation.advanced_by(index)),
+                coalesced: index > 0,
+                interrupted: if *kind == RestartType::Hard { from.busy } else { 0 },
+            });
+            let generation = from.generation.unwrap_or_default().advanced_by(index + 1);
+            self.unserved.push(Unserved { kind: *kind, began: passage.began, generation });
+        }
+        self.state = after_resuming(restarting, count, look, reading, events);
+    }
+
+    /// The first child of a generation ends the unserved time of every restart up to it.
+    fn notice_service(&mut self, look: &Look<'_>, events: &mut Vec<Event>) {
+        let Some(table) = look.table else { return };
+        let births: Vec<(Generation, Moment)> = look
+            .slots()
+            .iter()
+            .filter_map(|slot| {
+                let child = table.living(slot.pid)?;
+                Some((slot.generation, look.at.at_uptime(child.id.started)))
+            })
+            .collect();
+        self.unserved.retain(|waiting| {
+            let born = births
+                .iter()
+                .filter(|(generation, _)| *generation >= waiting.generation)
+                .map(|(_, born)| *born)
+                .min();
+            if let Some(born) = born {
+                let unserved = born.since(waiting.began);
+                events.push(Event::ServedAgain { kind: waiting.kind, unserved });
+            }
+            born.is_none()
+        });
+    }
+}
+
+impl Restarting {
+    const fn new(from: Mark, began: Moment, reading_seen: bool) -> Self {
+        let milestones = Milestones { opened: Vec::new(), written: Vec::new() };
+        Self { from, began, milestones, reading_seen, soon: None }
+    }
+}
+
+impl Default for RestartTracker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn mark(look: &Look<'_>) -> Mark {
+    let global = look.global();
+    Mark {
+        at: look.at,
+        generation: global.map(|global| global.running_generation),
+        restart_time: global.map(|global| global.restart_time),
+        pid_file: look.pid_file,
+        busy: busy_workers(look),
+    }
+}
+
+fn busy_workers(look: &Look<'_>) -> u32 {
+    let statuses = look.slots().iter().flat_map(|slot| &slot.workers);
+    statuses.filter(|(status, _)| status.is_busy()).map(|(_, count)| count).sum()
+}
+
+/// A parent that has a pid file and reads its configuration is in the middle of a restart; one
+/// without is starting.
+fn first_state(look: &Look<'_>, reading: bool) -> State {
+    if look.table.is_none() {
+        return State::New;
+    }
+    if !reading {
+        return State::Settled(mark(look));
+    }
+    let mut from = mark(look);
+    // The scoreboard shows the new generation from the signal on.
+    from.generation = from.generation.map(|seen| Generation::new(seen.number().saturating_sub(1)));
+    State::Restarting(Restarting::new(from, look.at, true))
+}
+
+/// The generation decides; while there is no scoreboard to read, the reading of a configuration
+/// and, for a parent that never showed its scoreboard, the pid file.
+fn leave_settled(from: Mark, look: &Look<'_>, reading: bool, events: &mut Vec<Event>) -> State {
+    let Some(global) = look.global() else {
+        let never_seen = from.generation.is_none();
+        let rewritten = from.pid_file.is_some() && is_rewritten(&from, look);
+        if reading || (never_seen && rewritten) {
+            return begin(from, look, reading, events);
+        }
+        return State::Settled(Mark { at: look.at, ..from });
+    };
+    let (Some(generation), Some(restart_time)) = (from.generation, from.restart_time) else {
+        // The first scoreboard of this parent: nothing to compare it with.
+        return State::Settled(mark(look));
+    };
+    let kept = global.restart_time == restart_time;
+    if kept && global.running_generation < generation {
+        events.push(Event::Contradicted(Contradiction::GenerationFell));
+        return State::Settled(mark(look));
+    }
+    if kept && global.running_generation == generation {
+        return State::Settled(mark(look));
+    }
+    begin(from, look, reading, events)
+}
+
+fn begin(from: Mark, look: &Look<'_>, reading: bool, events: &mut Vec<Event>) -> State {
+    let began = first_trace(&from, look);
+    events.push(Event::RestartBegan { at: began });
+    State::Restarting(Restarting::new(from, began, reading))
+}
+
+/// One more signal may have been taken before this look, and the parent reads for it already.
+fn after_resuming(
+    restarting: &Restarting,
+    count: u32,
+    look: &Look<'_>,
+    reading: bool,
+    events: &mut Vec<Event>,
+) -> State {
+    let mut mark = mark(look);
+    let left = restarting.from.generation;
+    let reached = left.map(|generation| generation.advanced_by(count));
+    if reached.is_none() || mark.generation.is_none() || reached >= mark.generation {
+        return State::Settled(mark);
+    }
+    mark.generation = reached;
+    let Milestones { opened, written } = &restarting.milestones;
+    let after = opened.last().filter(|opened| Some(*opened) > written.last());
+    let began = after.copied().unwrap_or(look.at);
+    events.push(Event::RestartBegan { at: began });
+    State::Restarting(Restarting::new(mark, began, reading))
+}
+
+/// The earliest that anything tells of the signal: a child that left, a worker's last words in the
+/// scoreboard, the configuration's opening; at the latest this look.
+fn first_trace(from: &Mark, look: &Look<'_>) -> Moment {
+    let traces = look.traces.iter().filter_map(|trace| match trace.kind {
+        TraceKind::ConfigOpened | TraceKind::PidFileWritten | TraceKind::Exited(_) => {
+            Some(trace.at)
+        }
+        TraceKind::PidFileRemoved => None,
+    });
+    let last_words = look
+        .slots()
+        .iter()
+        .flat_map(|slot| &slot.workers_left)
+        .map(|left| look.at.at_wall(*left))
+        .filter(|left| *left > from.at && *left <= look.at);
+    traces.chain(last_words).min().unwrap_or(look.at).min(look.at)
+}
+
+/// The pid file was written since `from`: httpd does so after it has read its configuration.
+fn is_rewritten(from: &Mark, look: &Look<'_>) -> bool {
+    look.pid_file.is_some() && look.pid_file != from.pid_file
+}
+
+/// What looked like a restart was none: the scoreboard is back, and nothing in it moved.
+fn is_unchanged(from: &Mark, look: &Look<'_>, reading: bool) -> bool {
+    look.global().is_some_and(|global| {
+        !reading
+            && from.generation == Some(global.running_generation)
+            && from.restart_time == Some(global.restart_time)
+    })
+}
+
+fn has_resumed(restarting: &Restarting, look: &Look<'_>, reading: bool) -> bool {
+    let from = &restarting.from;
+    let read = restarting.reading_seen && !reading;
+    let Some(global) = look.global() else {
+        return from.generation.is_none() && !reading && is_rewritten(from, look);
+    };
+    let moved = from.generation.is_none_or(|from| global.running_generation >= from);
+    match from.restart_time {
+        // The old scoreboard still stands: a hard restart would have taken it away before it
+        // wrote the pid file.
+        Some(before) if before == global.restart_time => {
+            let moved = from.generation.is_some_and(|from| global.running_generation > from);
+            moved && (is_rewritten(from, look) || read || (!reading && serves(look, &global)))
+        }
+        // For some microseconds a new scoreboard says generation 0.
+        Some(_) => {
+            let age = look.at.since(look.at.at_wall(global.restart_time));
+            moved && !reading && (read || serves(look, &global) || age > SCOREBOARD_IS_FILLED)
+        }
+        None => moved && !reading,
+    }
+}
+
+/// A child of the running generation lives.
+fn serves(look: &Look<'_>, global: &Global) -> bool {
+    let Some(table) = look.table else {
+        return false;
+    };
+    look.slots().iter().any(|slot| {
+        slot.generation == global.running_generation && table.living(slot.pid).is_some()
+    })
+}
+
+/// Once the pid file is new, httpd needs some hundred microseconds more. The wait doubles, so that
+/// a parent that hangs just there is not polled.
+fn soon(restarting: &Restarting, look: &Look<'_>) -> Option<Moment> {
+    if !is_rewritten(&restarting.from, look) {
+        return None;
+    }
+    let written = look.at.at_wall(look.pid_file?.written);
+    let waited = look.at.since(written).max(Duration::from_millis(2));
+    (waited < Duration::from_secs(1)).then(|| look.at.after(waited))
+}

@@ -1,0 +1,361 @@
+//! One server across its parents: feeds each snapshot to the machines and sums up what is true.
+//!
+//! ```text
+//!   no parent ──parent sighted──▶ up ──its pidfd fires──▶ no parent
+//!                                  │ first child serves, and another parent served before: full
+//! ```
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    assessment::{Age, ByAge, ServerAssessment},
+    board::Board,
+    children::{ChildrenTracker, Departure, Descent, Nursery},
+    drain::{Census, DrainTracker},
+    full_restart::{FullRestart, Unserved},
+    look::Look,
+    restart::RestartTracker,
+    serving::ServingTracker,
+    stop::StopTracker,
+    witness::{WitnessChange, WitnessTracker},
+};
+use crate::model::{
+    event::{Event, RestartType},
+    process::{Child, ProcessId, ProcessState},
+    scoreboard::{Generation, Scoreboard},
+    snapshot::{Part, ServerSnapshot, TraceKind},
+    time::Moment,
+};
+
+/// A living parent.
+#[derive(Clone, Debug)]
+struct Up {
+    id: ProcessId,
+    started: Moment,
+    restart: RestartTracker,
+    /// What this parent's first child ends, if another parent served before.
+    full: Option<FullRestart>,
+}
+
+/// Follows one server.
+#[derive(Clone, Debug)]
+pub struct ServerTracker {
+    restart_timeout: Duration,
+    up: Option<Up>,
+    /// How many parents this server had.
+    parents: u32,
+    /// The running generation; of the last parent, while there is none.
+    running: Option<Generation>,
+    /// What the next parent to serve makes good.
+    unserved: Option<Unserved>,
+    /// Workers with a request, as long as no child was leaving.
+    busy: u32,
+    children: ChildrenTracker,
+    drains: DrainTracker,
+    stops: StopTracker,
+    serving: ServingTracker,
+    witnesses: WitnessTracker,
+    changes: Vec<WitnessChange>,
+    latest: ServerAssessment,
+}
+
+impl ServerTracker {
+    /// A tracker for a server that was never seen; a restart that takes longer than
+    /// `restart_timeout` is hung.
+    #[must_use]
+    pub fn new(restart_timeout: Duration) -> Self {
+        Self {
+            restart_timeout,
+            up: None,
+            parents: 0,
+            running: None,
+            unserved: None,
+            busy: 0,
+            children: ChildrenTracker::default(),
+            drains: DrainTracker::default(),
+            stops: StopTracker::default(),
+            serving: ServingTracker::default(),
+            witnesses: WitnessTracker::default(),
+            changes: Vec::new(),
+            latest: ServerAssessment::default(),
+        }
+    }
+
+    /// What is believed since the last look.
+    #[must_use]
+    pub const fn assessment(&self) -> &ServerAssessment {
+        &self.latest
+    }
+
+    /// Sources that began or ceased to answer in the last look.
+    #[must_use]
+    pub fn witness_changes(&self) -> &[WitnessChange] {
+        &self.changes
+    }
+
+    /// The next moment at which a look could tell more, or time alone changes what is true.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Moment> {
+        let restart = self.up.as_ref().map(|up| &up.restart);
+        let hangs = restart.and_then(RestartTracker::in_progress);
+        let hangs = hangs.map(|since| since.after(self.restart_timeout));
+        let hangs = hangs.filter(|_| !self.latest.restart_hung);
+        let soon = restart.and_then(RestartTracker::next_deadline);
+        [hangs, soon, self.serving.next_deadline()].into_iter().flatten().min()
+    }
+
+    /// Folds one look at the server.
+    pub fn observe(&mut self, snapshot: &ServerSnapshot) -> Vec<Event> {
+        let mut events = Vec::new();
+        self.stops.observe(&snapshot.traces);
+        self.notice_end(snapshot, &mut events);
+        self.notice_parent(snapshot, &mut events);
+        let restarts = self.observe_restarts(snapshot);
+        self.observe_children(snapshot, &restarts, &mut events);
+        events.extend(restarts);
+        self.notice_full_restart(snapshot, &mut events);
+        events.extend(self.stops.explain(&snapshot.statuses));
+        self.assess(snapshot);
+        events
+    }
+
+    fn notice_end(&mut self, snapshot: &ServerSnapshot, events: &mut Vec<Event>) {
+        let Some(up) = &self.up else { return };
+        let stamped = snapshot.traces.iter().find(|trace| trace.kind == TraceKind::Exited(up.id));
+        let replaced = snapshot.parent.as_ref().is_none_or(|parent| parent.id != up.id);
+        let at = match stamped {
+            Some(trace) => trace.at,
+            None if replaced => snapshot.at,
+            None => return,
+        };
+        self.stops.ended(up.id, at, up.restart.in_progress(), events);
+        self.drains.interrupt(at, events);
+        self.children.parent_ended(at);
+        // A parent that never served leaves the server as its predecessor did.
+        if up.full.is_none() {
+            self.unserved = Some(Unserved { since: at, interrupted: self.busy });
+        }
+        self.up = None;
+    }
+
+    fn notice_parent(&mut self, snapshot: &ServerSnapshot, events: &mut Vec<Event>) {
+        let Some(parent) = &snapshot.parent else {
+            return;
+        };
+        if self.up.is_some() || has_exited(snapshot, parent.id) {
+            return;
+        }
+        let started = snapshot.at.at_uptime(parent.id.started);
+        let full = self.unserved.map(FullRestart::new);
+        self.up = Some(Up { id: parent.id, started, restart: RestartTracker::new(), full });
+        self.parents += 1;
+        self.running = None;
+        self.drains = DrainTracker::default();
+        events.push(Event::ParentAppeared { parent: parent.id, started });
+    }
+
+    fn observe_restarts(&mut self, snapshot: &ServerSnapshot) -> Vec<Event> {
+        let (Some(up), Some(parent)) = (&mut self.up, &snapshot.parent) else {
+            return Vec::new();
+        };
+        let look = Look::at_parent(snapshot, parent);
+        let events = up.restart.observe(&look);
+        if let Some(global) = look.global() {
+            self.running = Some(global.running_generation);
+        }
+        if let Some(full) = &mut up.full {
+            full.observe(up.started, &look);
+        }
+        events
+    }
+
+    fn observe_children(
+        &mut self,
+        snapshot: &ServerSnapshot,
+        restarts: &[Event],
+        events: &mut Vec<Event>,
+    ) {
+        let present = self.present(snapshot);
+        let (changes, departures) = self.children.observe(&Nursery {
+            at: snapshot.at,
+            present: present.as_deref(),
+            slots: self
+                .scoreboard(snapshot)
+                .and_then(|board| board.slots.as_deref())
+                .unwrap_or_default(),
+            running: self.running_descent(),
+            traces: &snapshot.traces,
+            statuses: &snapshot.statuses,
+        });
+        events.extend(changes);
+        for restart in restarts {
+            if let Event::Restarted { kind: RestartType::Hard, began, .. } = restart {
+                self.children.ended_by_parent(*began);
+            }
+        }
+        let undecided = self.restart_since().is_some();
+        self.observe_drains(snapshot, &departures, restarts, undecided, events);
+        events.extend(self.children.explain(snapshot.at, undecided));
+    }
+
+    fn observe_drains(
+        &mut self,
+        snapshot: &ServerSnapshot,
+        departures: &[Departure],
+        restarts: &[Event],
+        undecided: bool,
+        events: &mut Vec<Event>,
+    ) {
+        if self.up.is_none() {
+            return;
+        }
+        let mut living = BTreeMap::new();
+        let own = |descent: &Descent| descent.parent == self.parents;
+        for descent in self.children.workers().values().filter(|descent| own(descent)) {
+            *living.entry(descent.generation).or_insert(0) += 1;
+        }
+        let departures: Vec<(Generation, Moment)> = departures
+            .iter()
+            .filter(|left| own(&left.descent))
+            .map(|left| (left.descent.generation, left.at))
+            .collect();
+        let slots = self.scoreboard(snapshot).and_then(|board| board.slots.as_deref());
+        let named: Vec<Generation> =
+            slots.unwrap_or_default().iter().map(|slot| slot.generation).collect();
+        events.extend(self.drains.observe(&Census {
+            at: snapshot.at,
+            living: &living,
+            named: &named,
+            departures: &departures,
+            restarts,
+            undecided,
+        }));
+    }
+
+    /// Another parent serves for the first time.
+    fn notice_full_restart(&mut self, snapshot: &ServerSnapshot, events: &mut Vec<Event>) {
+        let born = self.first_child_of_running(snapshot);
+        if let (Some(up), Some(born)) = (&mut self.up, born)
+            && let Some(full) = up.full.take()
+        {
+            events.extend(full.ended(up.started, born));
+        }
+    }
+
+    fn first_child_of_running(&self, snapshot: &ServerSnapshot) -> Option<Moment> {
+        let running = self.running_descent()?;
+        let workers = self.children.workers().iter();
+        let current = workers.filter(|(_, descent)| **descent == running);
+        current.map(|(id, _)| snapshot.at.at_uptime(id.started)).min()
+    }
+
+    fn running_descent(&self) -> Option<Descent> {
+        self.running.map(|generation| Descent { parent: self.parents, generation })
+    }
+
+    fn restart_since(&self) -> Option<Moment> {
+        self.up.as_ref().and_then(|up| up.restart.in_progress())
+    }
+
+    fn scoreboard<'a>(&self, snapshot: &'a ServerSnapshot) -> Option<&'a Scoreboard> {
+        self.up.as_ref()?;
+        snapshot.parent.as_ref().and_then(|parent| parent.scoreboard.seen())
+    }
+
+    /// Every process that is or was a child; `None` while the table cannot be read.
+    fn present(&self, snapshot: &ServerSnapshot) -> Option<Vec<Child>> {
+        let mut present = snapshot.orphans.clone();
+        if self.up.is_some()
+            && let Some(parent) = &snapshot.parent
+        {
+            present.extend(parent.processes.seen()?.children.values().copied());
+        }
+        Some(present)
+    }
+
+    fn assess(&mut self, snapshot: &ServerSnapshot) {
+        self.observe_witnesses(snapshot);
+        let table = snapshot.parent.as_ref().and_then(|parent| parent.processes.seen());
+        let table_up =
+            snapshot.parent.as_ref().is_none_or(|parent| parent.processes.seen().is_some());
+        let board = self
+            .scoreboard(snapshot)
+            .zip(table)
+            .and_then(|(scoreboard, table)| Board::of(scoreboard, table));
+        let condition = self.would_answer(snapshot);
+        self.serving.observe(snapshot.at, condition);
+        let leaving = snapshot.traces.iter().any(|it| matches!(it.kind, TraceKind::Exited(_)));
+        if let Some(board) = board.as_ref().filter(|_| !leaving) {
+            self.busy = board.busy;
+        }
+        let restart_since = self.restart_since();
+        let orphans = snapshot.orphans.iter().filter(|child| {
+            child.state != ProcessState::Ended && self.children.workers().contains_key(&child.id)
+        });
+        self.latest = ServerAssessment {
+            up: table_up.then_some(self.up.is_some()),
+            serving: table_up.then_some(self.serving.serves()),
+            parent: self.up.as_ref().map(|up| (up.id, up.started)),
+            generation: self.running.filter(|_| self.up.is_some()),
+            restart_since,
+            restart_hung: restart_since
+                .is_some_and(|since| snapshot.at.since(since) >= self.restart_timeout),
+            children: self.by_age(),
+            generations: self.generations(),
+            orphans: Some(u32::try_from(orphans.count()).unwrap_or(u32::MAX)),
+            board,
+            drains: self.drains.open().collect(),
+            last_drain: self.drains.last().or(self.latest.last_drain),
+            sources: self.witnesses.states().clone(),
+        };
+    }
+
+    fn observe_witnesses(&mut self, snapshot: &ServerSnapshot) {
+        let restarting = self.restart_since().is_some();
+        let childless = self.children.workers().is_empty();
+        let parent = snapshot.parent.as_ref().filter(|_| self.up.is_some());
+        self.changes = self.witnesses.observe(snapshot.at, parent, restarting, childless);
+    }
+
+    /// `None` while a parent lives whose generations are not known. What a dead one left behind
+    /// is old.
+    fn by_age(&self) -> Option<ByAge> {
+        let running = self.running_descent();
+        if self.up.is_some() && running.is_none() {
+            return None;
+        }
+        let mut children = ByAge::default();
+        for descent in self.children.workers().values() {
+            let current = self.up.is_some() && running.is_some_and(|running| *descent >= running);
+            children.add(if current { Age::Current } else { Age::Old }, 1);
+        }
+        Some(children)
+    }
+
+    fn generations(&self) -> Option<u32> {
+        let known = self.running.is_some() || self.up.is_none();
+        known.then(|| u32::try_from(self.children.generations().len()).unwrap_or(u32::MAX))
+    }
+
+    /// A live, non-quiescing child of the running generation exists; `None` if that is not known.
+    /// Children of a parent that was killed go on serving.
+    fn would_answer(&self, snapshot: &ServerSnapshot) -> Option<bool> {
+        let Some(parent) = snapshot.parent.as_ref().filter(|_| self.up.is_some()) else {
+            let running = self.running_descent();
+            return Some(self.children.workers().values().any(|descent| Some(*descent) == running));
+        };
+        let table = parent.processes.seen()?;
+        let Part::Seen(board) = &parent.scoreboard else {
+            // It is gone while a hard restart reads its configuration.
+            return self.restart_since().map(|_| false);
+        };
+        let running = board.global.running_generation;
+        Some(board.slots.as_ref()?.iter().any(|slot| {
+            slot.generation == running && !slot.quiescing && table.living(slot.pid).is_some()
+        }))
+    }
+}
+
+fn has_exited(snapshot: &ServerSnapshot, id: ProcessId) -> bool {
+    snapshot.traces.iter().any(|trace| trace.kind == TraceKind::Exited(id))
+}

@@ -1,0 +1,127 @@
+//! Counters: events folded into what only ever grows.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::histogram::Histogram;
+use crate::model::{
+    event::{DrainOutcome, Event, ExitReason, FailureReason, RestartType, StopType},
+    time::Timestamp,
+};
+
+/// Upper bounds, in seconds, of how long restarts take.
+pub const RESTART_BOUNDS: &[f64] = &[0.01, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0];
+/// Upper bounds, in seconds, of how long drains take.
+pub const DRAIN_BOUNDS: &[f64] = &[1.0, 5.0, 30.0, 120.0, 600.0, 3600.0, 14400.0, 86400.0];
+
+/// Everything that was counted of one server since gracekeeper started.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tally {
+    /// Restarts by type.
+    pub restarts: BTreeMap<RestartType, u64>,
+    /// Restarts beyond the first in a look.
+    pub coalesced: u64,
+    /// Stops by type.
+    pub stops: BTreeMap<StopType, u64>,
+    /// Failed restarts by reason.
+    pub failures: BTreeMap<FailureReason, u64>,
+    /// From the signal to resuming.
+    pub durations: BTreeMap<RestartType, Histogram>,
+    /// From the signal to the first child of the new generation.
+    pub unserved: BTreeMap<RestartType, Histogram>,
+    /// Busy workers that restarts cut off.
+    pub interrupted_requests: u64,
+    /// Drains by outcome.
+    pub drains: BTreeMap<DrainOutcome, Histogram>,
+    /// How long single old children took to leave.
+    pub child_drains: Histogram,
+    /// Children that appeared.
+    pub child_starts: u64,
+    /// Children that ended, by reason.
+    pub child_exits: BTreeMap<ExitReason, u64>,
+    /// Time with more than one generation alive.
+    pub overlap: Duration,
+    /// What cannot be, and was seen.
+    pub contradictions: u64,
+    /// The last signal of each type.
+    pub last_restart: BTreeMap<RestartType, Timestamp>,
+    /// `None` before the first restart.
+    pub last_successful: Option<bool>,
+    /// The last failure of each reason.
+    pub last_failure: BTreeMap<FailureReason, Timestamp>,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        let restart = || Histogram::new(RESTART_BOUNDS);
+        let drain = || Histogram::new(DRAIN_BOUNDS);
+        Self {
+            restarts: each(RestartType::ALL, || 0),
+            coalesced: 0,
+            stops: each(StopType::ALL, || 0),
+            failures: each(FailureReason::ALL, || 0),
+            durations: each(RestartType::ALL, restart),
+            unserved: each(RestartType::ALL, restart),
+            interrupted_requests: 0,
+            drains: each(DrainOutcome::ALL, drain),
+            child_drains: drain(),
+            child_starts: 0,
+            child_exits: each(ExitReason::ALL, || 0),
+            overlap: Duration::ZERO,
+            contradictions: 0,
+            last_restart: BTreeMap::new(),
+            last_successful: None,
+            last_failure: BTreeMap::new(),
+        }
+    }
+}
+
+impl Tally {
+    /// Counts one event.
+    pub fn count(&mut self, event: &Event) {
+        match event {
+            Event::Restarted { kind, began, took, coalesced, interrupted, .. } => {
+                add(&mut self.restarts, *kind);
+                self.coalesced += u64::from(*coalesced);
+                self.interrupted_requests += u64::from(*interrupted);
+                self.last_restart.insert(*kind, began.wall);
+                self.last_successful = Some(true);
+                if let Some(took) = took {
+                    observe(&mut self.durations, kind, *took);
+                }
+            }
+            Event::ServedAgain { kind, unserved } => observe(&mut self.unserved, kind, *unserved),
+            Event::RestartFailed { began, reason } => {
+                add(&mut self.failures, *reason);
+                self.last_successful = Some(false);
+                self.last_restart.insert(RestartType::Unknown, began.wall);
+                self.last_failure.insert(*reason, began.wall);
+            }
+            Event::Stopped { kind, .. } => add(&mut self.stops, *kind),
+            Event::DrainEnded { lasted, outcome, .. } => {
+                observe(&mut self.drains, outcome, *lasted);
+            }
+            Event::ChildDrained { after } => self.child_drains.observe(*after),
+            Event::ChildrenStarted { count } => self.child_starts += u64::from(*count),
+            Event::ChildExited { reason } => add(&mut self.child_exits, *reason),
+            Event::Overlapped { lasted } => self.overlap = self.overlap.saturating_add(*lasted),
+            Event::Contradicted(_) => self.contradictions += 1,
+            Event::ParentAppeared { .. }
+            | Event::RestartBegan { .. }
+            | Event::DrainBegan { .. } => {}
+        }
+    }
+}
+
+fn each<K: Copy + Ord, V>(all: &[K], zero: impl Fn() -> V) -> BTreeMap<K, V> {
+    all.iter().map(|key| (*key, zero())).collect()
+}
+
+fn add<K: Ord>(counters: &mut BTreeMap<K, u64>, key: K) {
+    *counters.entry(key).or_default() += 1;
+}
+
+fn observe<K: Ord>(histograms: &mut BTreeMap<K, Histogram>, key: &K, value: Duration) {
+    if let Some(histogram) = histograms.get_mut(key) {
+        histogram.observe(value);
+    }
+}

@@ -1,0 +1,103 @@
+//! Witnesses: which source answers, since when one is silent, and why.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::model::{
+    snapshot::{ParentSighting, Part},
+    source::{Source, Why},
+    time::Moment,
+};
+
+/// A parent this young may not have made its scoreboard yet.
+const STARTING: Duration = Duration::from_secs(2);
+
+/// One source of one server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WitnessState {
+    /// It answered in the last look; `None` while it does not apply.
+    pub up: Option<bool>,
+    /// Why it did not, the last time it did not.
+    pub why: Option<Why>,
+    /// When it last answered.
+    pub last_success: Option<Moment>,
+    /// How often it failed, by reason.
+    pub errors: BTreeMap<Why, u64>,
+}
+
+/// Follows every source of one server.
+#[derive(Clone, Debug, Default)]
+pub struct WitnessTracker {
+    states: BTreeMap<Source, WitnessState>,
+}
+
+/// A source that began or ceased to answer: worth one log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WitnessChange {
+    /// Which.
+    pub source: Source,
+    /// `None`: it answers.
+    pub why: Option<Why>,
+}
+
+impl WitnessTracker {
+    /// Every source that was ever wanted.
+    #[must_use]
+    pub const fn states(&self) -> &BTreeMap<Source, WitnessState> {
+        &self.states
+    }
+
+    /// Folds one look at a living parent, or at none. Returns what began or ceased to answer.
+    ///
+    /// A hard restart has no scoreboard while it reads its configuration, a starting httpd has
+    /// none yet: that is no fault.
+    pub fn observe(
+        &mut self,
+        at: Moment,
+        parent: Option<&ParentSighting>,
+        restarting: bool,
+        childless: bool,
+    ) -> Vec<WitnessChange> {
+        let Some(parent) = parent else {
+            self.states.entry(Source::Scoreboard).or_default().up = None;
+            return Vec::new();
+        };
+        let age = at.since(at.at_uptime(parent.id.started));
+        let excused = restarting || age < STARTING;
+        let table = self.fold(Source::ProcessTable, at, &parent.processes, false);
+        let board = match &parent.scoreboard {
+            // Found, but no layout could be proven although children live.
+            Part::Seen(board) if board.slots.is_none() && !childless => Part::Unseen(Why::Invalid),
+            Part::Seen(_) => Part::Seen(()),
+            Part::Unseen(why) => Part::Unseen(*why),
+        };
+        let board = self.fold(Source::Scoreboard, at, &board, excused);
+        table.into_iter().chain(board).collect()
+    }
+
+    fn fold<T>(
+        &mut self,
+        source: Source,
+        at: Moment,
+        part: &Part<T>,
+        excused: bool,
+    ) -> Option<WitnessChange> {
+        let state = self.states.entry(source).or_default();
+        let before = (state.up, state.why);
+        match part {
+            Part::Seen(_) => {
+                state.up = Some(true);
+                state.why = None;
+                state.last_success = Some(at);
+            }
+            Part::Unseen(Why::Missing) if excused => {}
+            Part::Unseen(why) => {
+                state.up = Some(false);
+                state.why = Some(*why);
+                *state.errors.entry(*why).or_default() += 1;
+            }
+        }
+        let answers_as_expected = before.0.is_none() && state.up == Some(true);
+        let changed = before != (state.up, state.why) && !answers_as_expected;
+        changed.then_some(WitnessChange { source, why: state.why })
+    }
+}

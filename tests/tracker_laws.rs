@@ -1,0 +1,439 @@
+//! A small model of httpd and the tracker side by side: whatever happens in whatever order, what
+//! was counted is what the model went through.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use gracekeeper::{
+    model::{
+        event::{DrainOutcome, Event, RestartType},
+        process::{Child, ChildRole, ExitStatus, Pid, ProcessId, ProcessState, ProcessTable},
+        scoreboard::{Generation, Global, Scoreboard, Slot, SlotRecord, WorkerStatus},
+        snapshot::{ParentSighting, Part, PidFileStamp, ServerSnapshot, Trace, TraceKind},
+        source::Why,
+        time::{Moment, Timestamp, Uptime},
+    },
+    track::{server::ServerTracker, tally::Tally},
+};
+use proptest::prelude::*;
+
+/// What may happen.
+#[derive(Clone, Debug)]
+enum Step {
+    Wait(u16),
+    Fork,
+    Exit(prop::sample::Index),
+    Hold(prop::sample::Index),
+    Release,
+    Graceful,
+    Hard,
+    Kill,
+    Start,
+    Look,
+    Repeat,
+    LoseScoreboard(bool),
+    LoseTable(bool),
+    ClockStep(i32),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        2 => (1_u16..3000).prop_map(Step::Wait),
+        3 => Just(Step::Fork),
+        2 => any::<prop::sample::Index>().prop_map(Step::Exit),
+        3 => any::<prop::sample::Index>().prop_map(Step::Hold),
+        2 => Just(Step::Release),
+        4 => Just(Step::Graceful),
+        2 => Just(Step::Hard),
+        1 => Just(Step::Kill),
+        1 => Just(Step::Start),
+        8 => Just(Step::Look),
+        1 => Just(Step::Repeat),
+        1 => any::<bool>().prop_map(Step::LoseScoreboard),
+        1 => any::<bool>().prop_map(Step::LoseTable),
+        1 => (-100_000_i32..100_000).prop_map(Step::ClockStep),
+    ];
+    prop::collection::vec(step, 1..60)
+}
+
+#[derive(Clone, Copy, Debug)]
+struct ModelChild {
+    id: ProcessId,
+    generation: i32,
+    held: bool,
+}
+
+/// What the model went through, to compare with what was counted.
+#[derive(Debug, Default)]
+struct Truth {
+    graceful: u64,
+    hard: u64,
+    kills: u64,
+    /// More than one restart, or a restart and a new parent, lay between two looks.
+    crowded: bool,
+    since_look: u32,
+}
+
+/// httpd as seen from outside, in microseconds of its own.
+#[derive(Debug)]
+struct Model {
+    now: u64,
+    wall: i64,
+    next_pid: i32,
+    parent: Option<ProcessId>,
+    generation: i32,
+    restart_time: i64,
+    stamp: PidFileStamp,
+    children: Vec<ModelChild>,
+    orphans: Vec<ModelChild>,
+    traces: Vec<Trace>,
+    statuses: Vec<(ProcessId, Option<ExitStatus>)>,
+    sees_scoreboard: bool,
+    sees_table: bool,
+    truth: Truth,
+    /// The parent has served, as far as anybody looked.
+    seen_serving: bool,
+}
+
+impl Model {
+    fn new() -> Self {
+        let mut model = Self {
+            now: 10_000_000_000,
+            wall: 1_700_000_000_000_000,
+            next_pid: 100,
+            parent: None,
+            generation: 0,
+            restart_time: 0,
+            stamp: PidFileStamp { written: Timestamp::from_micros(0), inode: 0 },
+            children: Vec::new(),
+            orphans: Vec::new(),
+            traces: Vec::new(),
+            statuses: Vec::new(),
+            sees_scoreboard: true,
+            sees_table: true,
+            truth: Truth::default(),
+            seen_serving: false,
+        };
+        model.start();
+        model
+    }
+
+    fn at(&self) -> Moment {
+        let now = i64::try_from(self.now).unwrap();
+        let wall = Timestamp::from_micros(self.wall + now);
+        Moment { uptime: Uptime::from_micros(self.now), wall }
+    }
+
+    fn process(&mut self) -> ProcessId {
+        self.now += 500;
+        self.next_pid += 1;
+        let pid = Pid::new(self.next_pid).unwrap();
+        ProcessId { pid, started: Uptime::from_micros(self.now) }
+    }
+
+    fn trace(&mut self, kind: TraceKind) {
+        self.now += 300;
+        self.traces.push(Trace { at: self.at(), kind });
+    }
+
+    fn end(&mut self, id: ProcessId, status: ExitStatus) {
+        self.trace(TraceKind::Exited(id));
+        self.statuses.push((id, Some(status)));
+    }
+
+    fn fork(&mut self) {
+        if self.parent.is_some() && self.children.len() < 8 {
+            let id = self.process();
+            self.children.push(ModelChild { id, generation: self.generation, held: false });
+        }
+    }
+
+    fn write_pid_file(&mut self) {
+        self.trace(TraceKind::PidFileWritten);
+        self.stamp = PidFileStamp { written: self.at().wall, inode: self.stamp.inode + 1 };
+    }
+
+    fn start(&mut self) {
+        if self.parent.is_some() {
+            return;
+        }
+        self.parent = Some(self.process());
+        self.generation = 0;
+        self.write_pid_file();
+        self.now += 100;
+        self.restart_time = self.at().wall.as_micros();
+        self.fork();
+        self.fork();
+        self.truth.since_look += 1;
+    }
+
+    fn restart(&mut self, hard: bool) {
+        if self.parent.is_none() {
+            return;
+        }
+        self.now += 2000;
+        self.generation += 1;
+        self.truth.since_look += 1;
+        let (stay, leave): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.children).into_iter().partition(|child| child.held && !hard);
+        self.children = stay;
+        for child in leave {
+            self.end(child.id, ExitStatus::Code(0));
+        }
+        self.trace(TraceKind::ConfigOpened);
+        self.write_pid_file();
+        if hard {
+            self.truth.hard += 1;
+            self.now += 100;
+            self.restart_time = self.at().wall.as_micros();
+        } else {
+            self.truth.graceful += 1;
+        }
+        self.fork();
+    }
+
+    fn kill(&mut self) {
+        if let Some(parent) = self.parent.take() {
+            self.end(parent, ExitStatus::Signal(9));
+            self.orphans.append(&mut self.children);
+            self.truth.kills += 1;
+            self.truth.since_look += 1;
+        }
+    }
+
+    fn release(&mut self) {
+        let generation = self.generation;
+        let alone = self.parent.is_none();
+        for child in &mut self.children {
+            child.held = false;
+        }
+        let old = |child: &ModelChild| child.generation < generation || alone;
+        let (leave, stay): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.children).into_iter().partition(old);
+        self.children = stay;
+        for child in leave.into_iter().chain(std::mem::take(&mut self.orphans)) {
+            self.end(child.id, ExitStatus::Code(0));
+        }
+    }
+
+    fn exit(&mut self, which: &prop::sample::Index) {
+        if !self.children.is_empty() {
+            let child = self.children.remove(which.index(self.children.len()));
+            self.end(child.id, ExitStatus::Signal(11));
+        }
+    }
+
+    fn snapshot(&mut self) -> ServerSnapshot {
+        self.now += 1000;
+        let child = |it: &ModelChild| Child {
+            id: it.id,
+            role: ChildRole::Httpd,
+            state: ProcessState::Alive,
+        };
+        let table = ProcessTable {
+            state: ProcessState::Alive,
+            catches_crashes: true,
+            children: self.children.iter().map(|it| (it.id.pid, child(it))).collect(),
+        };
+        let slots = self.children.iter().zip(0..).map(|(it, slot)| SlotRecord {
+            slot: Slot::new(slot),
+            pid: it.id.pid,
+            generation: Generation::new(it.generation),
+            quiescing: it.generation < self.generation,
+            connections: 0,
+            workers: vec![(WorkerStatus::Sending, u32::from(it.held))],
+            workers_left: Vec::new(),
+        });
+        let scoreboard = Scoreboard {
+            global: Global {
+                server_limit: 8,
+                thread_limit: 1,
+                running_generation: Generation::new(self.generation),
+                restart_time: Timestamp::from_micros(self.restart_time),
+            },
+            slots: Some(slots.collect()),
+        };
+        let hidden = |seen: bool, why| if seen { None } else { Some(why) };
+        let parent = self.parent.map(|id| ParentSighting {
+            id,
+            processes: hidden(self.sees_table, Why::Other).map_or(Part::Seen(table), Part::Unseen),
+            scoreboard: hidden(self.sees_scoreboard, Why::Timeout)
+                .map_or(Part::Seen(scoreboard), Part::Unseen),
+            pid_file: Some(self.stamp),
+        });
+        ServerSnapshot {
+            at: self.at(),
+            traces: std::mem::take(&mut self.traces),
+            parent,
+            orphans: self.orphans.iter().map(child).collect(),
+            statuses: std::mem::take(&mut self.statuses),
+        }
+    }
+}
+
+/// The tracker and what it said.
+struct Watched {
+    tracker: ServerTracker,
+    tally: Tally,
+    last: Option<ServerSnapshot>,
+    drained: BTreeMap<Generation, u32>,
+}
+
+impl Watched {
+    fn look(&mut self, model: &mut Model) {
+        let snapshot = model.snapshot();
+        model.truth.crowded |= model.truth.since_look > 1;
+        if model.sees_table && model.sees_scoreboard {
+            model.truth.since_look = 0;
+            let serves = model.children.iter().any(|child| child.generation == model.generation);
+            model.seen_serving |= model.parent.is_some() && serves;
+        }
+        let before = self.tally.clone();
+        for event in self.tracker.observe(&snapshot) {
+            self.tally.count(&event);
+            if let Event::DrainEnded {
+                generation, outcome: DrainOutcome::Drained, lasted, ..
+            } = event
+            {
+                *self.drained.entry(generation).or_default() += 1;
+                assert!(lasted < Duration::from_secs(3600), "{lasted:?}");
+            }
+        }
+        assert_nothing_fell(&before, &self.tally);
+        self.last = Some(ServerSnapshot { traces: Vec::new(), statuses: Vec::new(), ..snapshot });
+    }
+
+    /// The same again tells nothing new, but that time has passed over an overlap.
+    fn repeat(&mut self) {
+        let Some(last) = &self.last else { return };
+        let events = self.tracker.observe(last);
+        let news: Vec<_> = events
+            .iter()
+            .filter(|event| !matches!(event, Event::Overlapped { .. } | Event::ChildExited { .. }))
+            .collect();
+        assert!(news.is_empty(), "a repeated snapshot gave {news:?}");
+        for event in &events {
+            self.tally.count(event);
+        }
+    }
+}
+
+fn assert_nothing_fell(before: &Tally, after: &Tally) {
+    for kind in RestartType::ALL {
+        assert!(after.restarts[kind] >= before.restarts[kind]);
+    }
+    assert!(after.overlap >= before.overlap);
+    assert!(after.child_starts >= before.child_starts);
+    for outcome in DrainOutcome::ALL {
+        assert!(after.drains[outcome].count() >= before.drains[outcome].count());
+    }
+}
+
+fn run(steps: &[Step]) -> (Model, Watched) {
+    let mut model = Model::new();
+    let tracker = ServerTracker::new(Duration::from_secs(60));
+    let mut watched =
+        Watched { tracker, tally: Tally::default(), last: None, drained: BTreeMap::new() };
+    watched.look(&mut model);
+    for step in steps {
+        match step {
+            Step::Wait(milliseconds) => model.now += u64::from(*milliseconds) * 1000,
+            Step::Fork => model.fork(),
+            Step::Exit(which) => model.exit(which),
+            Step::Hold(which) => {
+                let count = model.children.len();
+                if count > 0 {
+                    model.children[which.index(count)].held = true;
+                }
+            }
+            Step::Release => model.release(),
+            Step::Graceful => model.restart(false),
+            Step::Hard => model.restart(true),
+            Step::Kill => model.kill(),
+            Step::Start => {
+                if model.parent.is_none() {
+                    model.start();
+                }
+            }
+            Step::Look => watched.look(&mut model),
+            Step::Repeat => watched.repeat(),
+            Step::LoseScoreboard(lost) => model.sees_scoreboard = !lost,
+            Step::LoseTable(lost) => model.sees_table = !lost,
+            Step::ClockStep(milliseconds) => model.wall += i64::from(*milliseconds) * 1000,
+        }
+    }
+    (model, watched)
+}
+
+/// Everything is let go and everything can be read again.
+fn calm_down(model: &mut Model, watched: &mut Watched) {
+    model.sees_scoreboard = true;
+    model.sees_table = true;
+    for _ in 0..3 {
+        model.release();
+        model.fork();
+        watched.look(model);
+        model.now += 3_000_000;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_restart_is_counted_once(steps in steps()) {
+        let without_parents_end: Vec<Step> =
+            steps.into_iter().filter(|step| !matches!(step, Step::Kill)).collect();
+        let (mut model, mut watched) = run(&without_parents_end);
+        calm_down(&mut model, &mut watched);
+        let counted: u64 = watched.tally.restarts.values().sum();
+        prop_assert_eq!(counted, model.truth.graceful + model.truth.hard);
+        prop_assert_eq!(watched.tally.contradictions, 0);
+    }
+
+    #[test]
+    fn no_type_is_ever_wrong(steps in steps()) {
+        let (mut model, mut watched) = run(&steps);
+        calm_down(&mut model, &mut watched);
+        let counted = |kind| watched.tally.restarts[&kind];
+        prop_assert!(counted(RestartType::Graceful) <= model.truth.graceful);
+        prop_assert!(counted(RestartType::Hard) <= model.truth.hard);
+        prop_assert!(counted(RestartType::Full) <= model.truth.kills);
+        if !model.truth.crowded {
+            prop_assert_eq!(counted(RestartType::Unknown), 0);
+        }
+    }
+
+    #[test]
+    fn every_drain_ends_once(steps in steps()) {
+        let (mut model, mut watched) = run(&steps);
+        calm_down(&mut model, &mut watched);
+        prop_assert!(watched.tracker.assessment().drains.is_empty());
+        if model.truth.kills == 0 {
+            prop_assert!(watched.drained.values().all(|times| *times == 1), "{:?}", watched.drained);
+        }
+    }
+
+    #[test]
+    fn those_who_live_are_counted(steps in steps()) {
+        let (mut model, mut watched) = run(&steps);
+        model.sees_scoreboard = true;
+        model.sees_table = true;
+        watched.look(&mut model);
+        let assessment = watched.tracker.assessment();
+        prop_assert_eq!(assessment.up, Some(model.parent.is_some()));
+        let children = assessment.children.unwrap_or_default();
+        let living: BTreeSet<_> = model.children.iter().map(|child| child.id).collect();
+        // An orphan that nobody ever saw in a slot is nobody's child.
+        prop_assert!((children.current + children.old) as usize >= living.len());
+        prop_assert!(
+            (children.current + children.old) as usize <= living.len() + model.orphans.len()
+        );
+        let current = model.children.iter().filter(|it| it.generation == model.generation).count();
+        if model.parent.is_some() {
+            prop_assert_eq!(children.current as usize, current);
+        }
+    }
+}
