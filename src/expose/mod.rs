@@ -1,4 +1,5 @@
 //! What Prometheus and people see, rendered from the latest assessment.
 
 pub mod publication;
+pub mod server;
 pub mod web_config;
