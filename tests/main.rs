@@ -1,1 +1,3 @@
 //! One integration crate: one link step.
+
+mod http;
