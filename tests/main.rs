@@ -10,5 +10,6 @@
 
 mod cli;
 mod fuzz_scoreboard;
+mod http;
 mod scoreboard_dumps;
 mod tracker_laws;

@@ -35,7 +35,7 @@ enum Step {
     Repeat,
     LoseScoreboard(bool),
     LoseTable(bool),
-    ClockStep(i32),
+    StepClock(i32),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -53,7 +53,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Repeat),
         1 => any::<bool>().prop_map(Step::LoseScoreboard),
         1 => any::<bool>().prop_map(Step::LoseTable),
-        1 => (-100_000_i32..100_000).prop_map(Step::ClockStep),
+        1 => (-100_000_i32..100_000).prop_map(Step::StepClock),
     ];
     prop::collection::vec(step, 1..60)
 }
@@ -218,7 +218,7 @@ impl Model {
         }
     }
 
-    fn exit(&mut self, which: &prop::sample::Index) {
+    fn exit(&mut self, which: prop::sample::Index) {
         if !self.children.is_empty() {
             let child = self.children.remove(which.index(self.children.len()));
             self.end(child.id, ExitStatus::Signal(11));
@@ -341,7 +341,7 @@ fn run(steps: &[Step]) -> (Model, Watched) {
         match step {
             Step::Wait(milliseconds) => model.now += u64::from(*milliseconds) * 1000,
             Step::Fork => model.fork(),
-            Step::Exit(which) => model.exit(which),
+            Step::Exit(which) => model.exit(*which),
             Step::Hold(which) => {
                 let count = model.children.len();
                 if count > 0 {
@@ -361,7 +361,7 @@ fn run(steps: &[Step]) -> (Model, Watched) {
             Step::Repeat => watched.repeat(),
             Step::LoseScoreboard(lost) => model.sees_scoreboard = !lost,
             Step::LoseTable(lost) => model.sees_table = !lost,
-            Step::ClockStep(milliseconds) => model.wall += i64::from(*milliseconds) * 1000,
+            Step::StepClock(milliseconds) => model.wall += i64::from(*milliseconds) * 1000,
         }
     }
     (model, watched)

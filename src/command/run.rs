@@ -24,16 +24,15 @@ use crate::{
     watch::{Controls, Order, Watch, WatchOptions},
 };
 
-/// The toolkit's file is looked at again this often, at most.
-const WEB_CONFIG_LOOKS: Duration = Duration::from_secs(1);
-
 /// Watches until it is told to end.
 pub fn run(settings: Settings) -> anyhow::Result<Exit> {
     warn_of_what_has_no_effect(&settings);
     let web_config = settings.web.config_file.as_deref();
-    let web_config = web_config.map(|path| WebConfigFile::open(path, WEB_CONFIG_LOOKS));
+    let web_config = web_config.map(|path| WebConfigFile::open(path, WebConfigFile::LOOK_EVERY));
     let web_config = web_config.transpose()?.map(Arc::new);
-    let listeners = server::bind(&settings.web.listen_addresses)?;
+    let addresses: Vec<String> =
+        settings.web.listen_addresses.iter().map(ToString::to_string).collect();
+    let listeners = server::bind(&addresses)?;
     let procfs = settings.paths.procfs.clone();
     // While there still are privileges: it keeps those that this process gives up next.
     let scoreboards = ScoreboardReader::start(&procfs).context("start the reading process")?;
@@ -96,13 +95,16 @@ fn serve(
     for listener in &listeners {
         info!(address = %listener.address(), "listening");
     }
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let mut signals = Signals::new().context("listen for signals")?;
         let states = web.web_config.as_ref().map(|file| file.states());
         let looks = publication.clone();
         let stop = until_told(&mut signals, looks, states, settings, controls);
         server::serve(listeners, publication, web, stop).await.context("serve")
-    })
+    });
+    // The check of a password cannot be cancelled, and is not waited for.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    served
 }
 
 /// The signals that gracekeeper listens to.

@@ -1,8 +1,8 @@
 //! Where gracekeeper listens.
 
 use std::{
-    fmt, io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _},
+    fmt,
+    net::{Ipv4Addr, Ipv6Addr},
     str::FromStr,
 };
 
@@ -39,20 +39,6 @@ pub enum WebError {
     /// The path is something else.
     #[error("must not begin with /-/ or /api/, which are gracekeeper's own")]
     Taken,
-}
-
-impl ListenAddress {
-    /// The socket addresses to try in turn, until one can be bound; a name is looked up.
-    pub fn candidates(&self) -> io::Result<Vec<SocketAddr>> {
-        if self.host.is_empty() {
-            // The IPv6 wildcard takes IPv4 too; a host without IPv6 has only the other one.
-            return Ok(vec![
-                (Ipv6Addr::UNSPECIFIED, self.port).into(),
-                (Ipv4Addr::UNSPECIFIED, self.port).into(),
-            ]);
-        }
-        Ok((self.host.as_str(), self.port).to_socket_addrs()?.collect())
-    }
 }
 
 impl Default for ListenAddress {
@@ -156,15 +142,6 @@ mod tests {
         ] {
             assert_eq!(text.parse::<ListenAddress>(), Err(error), "{text}");
         }
-    }
-
-    #[test]
-    fn an_address_without_a_host_means_every_interface() {
-        let candidates = ":9117".parse::<ListenAddress>().unwrap().candidates().unwrap();
-        let candidates: Vec<String> = candidates.iter().map(ToString::to_string).collect();
-        assert_eq!(candidates, ["[::]:9117", "0.0.0.0:9117"]);
-        let candidates = "[::1]:1".parse::<ListenAddress>().unwrap().candidates().unwrap();
-        assert_eq!(candidates, ["[::1]:1".parse().unwrap()]);
     }
 
     #[test]

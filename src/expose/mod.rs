@@ -3,3 +3,5 @@
 pub mod catalogue;
 pub mod metrics;
 pub mod publication;
+pub mod server;
+pub mod web_config;

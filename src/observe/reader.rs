@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::process_table::{ProcessTable, proc_why, why};
 use crate::{
-    decode::scoreboard::{Family, FamilyMember, Layout, could_be, decode},
+    decode::scoreboard::{Family, FamilyMember, could_be, decode, layout::Layout},
     model::{
         process::{Pid, ProcessId, ProcessState},
         scoreboard::Scoreboard,
