@@ -9,7 +9,7 @@
 )]
 
 mod cli;
-mod fuzz_scoreboard;
+mod fuzz_corpora;
 mod http;
 mod scoreboard_dumps;
 mod tracker_laws;

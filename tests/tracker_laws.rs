@@ -35,7 +35,7 @@ enum Step {
     Repeat,
     LoseScoreboard(bool),
     LoseTable(bool),
-    StepClock(i32),
+    SetClock(i32),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -53,7 +53,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Repeat),
         1 => any::<bool>().prop_map(Step::LoseScoreboard),
         1 => any::<bool>().prop_map(Step::LoseTable),
-        1 => (-100_000_i32..100_000).prop_map(Step::StepClock),
+        1 => (-100_000_i32..100_000).prop_map(Step::SetClock),
     ];
     prop::collection::vec(step, 1..60)
 }
@@ -361,7 +361,7 @@ fn run(steps: &[Step]) -> (Model, Watched) {
             Step::Repeat => watched.repeat(),
             Step::LoseScoreboard(lost) => model.sees_scoreboard = !lost,
             Step::LoseTable(lost) => model.sees_table = !lost,
-            Step::StepClock(milliseconds) => model.wall += i64::from(*milliseconds) * 1000,
+            Step::SetClock(milliseconds) => model.wall += i64::from(*milliseconds) * 1000,
         }
     }
     (model, watched)

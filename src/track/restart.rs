@@ -53,6 +53,8 @@ struct Restarting {
     began: Moment,
     /// What was stamped since then, also in earlier looks.
     milestones: Milestones,
+    /// The scoreboard showed another generation, or another scoreboard.
+    moved: bool,
     /// In this restart the parent was seen reading its configuration.
     reading_seen: bool,
     /// The pid file is new already: how long until the next look, if this one was too early.
@@ -93,6 +95,20 @@ impl RestartTracker {
         }
     }
 
+    /// Since when a restart is in progress for certain. A parent that stops clears its
+    /// configuration as one that restarts does; only the latter moves the generation and opens
+    /// the configuration.
+    #[must_use]
+    pub fn proven(&self) -> Option<Moment> {
+        match &self.state {
+            State::New | State::Settled(_) => None,
+            State::Restarting(restarting) => {
+                let proven = restarting.moved || !restarting.milestones.opened.is_empty();
+                proven.then_some(restarting.began)
+            }
+        }
+    }
+
     /// When another look could tell more than this one: shortly after the pid file was written,
     /// since no trace tells of the moment at which the parent has resumed.
     #[must_use]
@@ -115,6 +131,7 @@ impl RestartTracker {
         }
         if let State::Restarting(restarting) = &mut self.state {
             restarting.milestones.collect(look);
+            restarting.moved |= look.global().is_some_and(|it| !restarting.from.is_of(&it));
             if is_unchanged(&restarting.from, look, reading) {
                 self.state = State::Settled(mark(look));
             } else if has_resumed(restarting, look, reading) {
@@ -195,7 +212,7 @@ impl RestartTracker {
 impl Restarting {
     const fn new(from: Mark, began: Moment, reading_seen: bool) -> Self {
         let milestones = Milestones { opened: Vec::new(), written: Vec::new() };
-        Self { from, began, milestones, reading_seen, soon: None }
+        Self { from, began, milestones, moved: false, reading_seen, soon: None }
     }
 }
 
@@ -313,13 +330,17 @@ fn is_rewritten(from: &Mark, look: &Look<'_>) -> bool {
     look.pid_file.is_some() && look.pid_file != from.pid_file
 }
 
+impl Mark {
+    /// The scoreboard is the one that was seen then, and nothing in it moved.
+    fn is_of(&self, global: &Global) -> bool {
+        self.generation == Some(global.running_generation)
+            && self.restart_time == Some(global.restart_time)
+    }
+}
+
 /// What looked like a restart was none: the scoreboard is back, and nothing in it moved.
 fn is_unchanged(from: &Mark, look: &Look<'_>, reading: bool) -> bool {
-    look.global().is_some_and(|global| {
-        !reading
-            && from.generation == Some(global.running_generation)
-            && from.restart_time == Some(global.restart_time)
-    })
+    !reading && look.global().is_some_and(|global| from.is_of(&global))
 }
 
 fn has_resumed(restarting: &Restarting, look: &Look<'_>, reading: bool) -> bool {

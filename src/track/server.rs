@@ -128,7 +128,7 @@ impl ServerTracker {
             None if replaced => snapshot.at,
             None => return,
         };
-        self.stops.ended(up.id, at, up.restart.in_progress(), events);
+        self.stops.ended(up.id, at, up.restart.proven(), events);
         self.drains.interrupt(at, events);
         self.children.parent_ended(at);
         // A parent that never served leaves the server as its predecessor did.

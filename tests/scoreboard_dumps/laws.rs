@@ -7,7 +7,7 @@ use super::{
     read,
     synthesis::{State, Synthesis, servers},
 };
-use crate::fuzz_scoreboard::check;
+use crate::fuzz_corpora::check;
 
 fn is_never_wrong(server: &Synthesis) -> Option<Reading> {
     let segment = server.bytes();
