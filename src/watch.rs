@@ -149,6 +149,12 @@ impl Watch {
         self.take_servers();
         let mut traces = Vec::new();
         loop {
+            // What happened until now belongs to this look.
+            let Happened { traces: seen, woken } = self.moments.wait(Duration::ZERO)?;
+            if woken && self.obey() {
+                return Ok(());
+            }
+            traces.extend(seen);
             let at = clock::now();
             self.look(at, std::mem::take(&mut traces));
             let took = clock::now().since(at);

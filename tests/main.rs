@@ -5,11 +5,15 @@
     clippy::indexing_slicing,
     clippy::disallowed_methods,
     clippy::print_stderr,
-    reason = "a test that fails says so by panicking; tests start programs, threads and clocks of their own"
+    clippy::float_cmp,
+    reason = "a test that fails says so by panicking; tests start programs, threads and clocks of their own; what a counter shows is exact"
 )]
 
 mod cli;
 mod fuzz_corpora;
+mod harness;
+mod harness_itself;
 mod http;
+mod restarts;
 mod scoreboard_dumps;
 mod tracker_laws;

@@ -2,7 +2,7 @@
 //! was counted is what the model went through.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -29,9 +29,11 @@ enum Step {
     Release,
     Graceful,
     Hard,
+    Advance,
     Kill,
     Start,
     Look,
+    TornLook,
     Repeat,
     LoseScoreboard(bool),
     LoseTable(bool),
@@ -46,10 +48,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => any::<prop::sample::Index>().prop_map(Step::Hold),
         2 => Just(Step::Release),
         4 => Just(Step::Graceful),
-        2 => Just(Step::Hard),
+        3 => Just(Step::Hard),
+        12 => Just(Step::Advance),
         1 => Just(Step::Kill),
         1 => Just(Step::Start),
         8 => Just(Step::Look),
+        6 => Just(Step::TornLook),
         1 => Just(Step::Repeat),
         1 => any::<bool>().prop_map(Step::LoseScoreboard),
         1 => any::<bool>().prop_map(Step::LoseTable),
@@ -71,12 +75,48 @@ struct Truth {
     graceful: u64,
     hard: u64,
     kills: u64,
-    /// More than one restart, or a restart and a new parent, lay between two looks.
+    /// More than one restart, or a restart and a new parent, lay between two looks that could tell.
     crowded: bool,
     since_look: u32,
 }
 
+/// What a restart does, one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Move,
+    Dismiss,
+    Clear,
+    Open,
+    WritePidFile,
+    MakeScoreboard,
+    FillScoreboard,
+    CatchSignals,
+    Fork,
+}
+
+const GRACEFUL: [Phase; 7] = [
+    Phase::Move,
+    Phase::Dismiss,
+    Phase::Clear,
+    Phase::Open,
+    Phase::WritePidFile,
+    Phase::CatchSignals,
+    Phase::Fork,
+];
+const HARD: [Phase; 9] = [
+    Phase::Move,
+    Phase::Dismiss,
+    Phase::Clear,
+    Phase::Open,
+    Phase::WritePidFile,
+    Phase::MakeScoreboard,
+    Phase::FillScoreboard,
+    Phase::CatchSignals,
+    Phase::Fork,
+];
+
 /// httpd as seen from outside, in microseconds of its own.
+#[expect(clippy::struct_excessive_bools, reason = "what may be lost or on, each by itself")]
 #[derive(Debug)]
 struct Model {
     now: u64,
@@ -84,7 +124,12 @@ struct Model {
     next_pid: i32,
     parent: Option<ProcessId>,
     generation: i32,
+    /// What the scoreboard says, which lags behind for a moment.
+    shown_generation: i32,
     restart_time: i64,
+    catches_crashes: bool,
+    pending: VecDeque<Phase>,
+    pending_is_hard: bool,
     stamp: PidFileStamp,
     children: Vec<ModelChild>,
     orphans: Vec<ModelChild>,
@@ -93,8 +138,6 @@ struct Model {
     sees_scoreboard: bool,
     sees_table: bool,
     truth: Truth,
-    /// The parent has served, as far as anybody looked.
-    seen_serving: bool,
 }
 
 impl Model {
@@ -105,7 +148,11 @@ impl Model {
             next_pid: 100,
             parent: None,
             generation: 0,
+            shown_generation: 0,
             restart_time: 0,
+            catches_crashes: true,
+            pending: VecDeque::new(),
+            pending_is_hard: false,
             stamp: PidFileStamp { written: Timestamp::from_micros(0), inode: 0 },
             children: Vec::new(),
             orphans: Vec::new(),
@@ -114,7 +161,6 @@ impl Model {
             sees_scoreboard: true,
             sees_table: true,
             truth: Truth::default(),
-            seen_serving: false,
         };
         model.start();
         model
@@ -144,7 +190,7 @@ impl Model {
     }
 
     fn fork(&mut self) {
-        if self.parent.is_some() && self.children.len() < 8 {
+        if self.parent.is_some() && self.pending.is_empty() && self.children.len() < 8 {
             let id = self.process();
             self.children.push(ModelChild { id, generation: self.generation, held: false });
         }
@@ -161,6 +207,7 @@ impl Model {
         }
         self.parent = Some(self.process());
         self.generation = 0;
+        self.shown_generation = 0;
         self.write_pid_file();
         self.now += 100;
         self.restart_time = self.at().wall.as_micros();
@@ -173,29 +220,68 @@ impl Model {
         if self.parent.is_none() {
             return;
         }
+        self.finish();
         self.now += 2000;
-        self.generation += 1;
+        self.pending = if hard { HARD.into() } else { GRACEFUL.into() };
+        self.pending_is_hard = hard;
         self.truth.since_look += 1;
+    }
+
+    /// A signal that comes in the middle of a restart is remembered until it has resumed.
+    fn finish(&mut self) {
+        while !self.pending.is_empty() {
+            self.advance();
+        }
+    }
+
+    fn advance(&mut self) {
+        let Some(phase) = self.pending.pop_front() else { return };
+        self.now += 100;
+        match phase {
+            Phase::Move => {
+                self.generation += 1;
+                self.shown_generation = self.generation;
+            }
+            Phase::Dismiss => self.dismiss(),
+            Phase::Clear => self.catches_crashes = false,
+            Phase::Open => self.trace(TraceKind::ConfigOpened),
+            Phase::WritePidFile => self.write_pid_file(),
+            Phase::MakeScoreboard => {
+                self.restart_time = self.at().wall.as_micros();
+                self.shown_generation = 0;
+            }
+            Phase::FillScoreboard => self.shown_generation = self.generation,
+            Phase::CatchSignals => {
+                self.catches_crashes = true;
+                let counter = if self.pending_is_hard {
+                    &mut self.truth.hard
+                } else {
+                    &mut self.truth.graceful
+                };
+                *counter += 1;
+            }
+            Phase::Fork => {
+                self.now += 400;
+                let id = self.process();
+                self.children.push(ModelChild { id, generation: self.generation, held: false });
+            }
+        }
+    }
+
+    fn dismiss(&mut self) {
+        let hard = self.pending_is_hard;
         let (stay, leave): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.children).into_iter().partition(|child| child.held && !hard);
         self.children = stay;
         for child in leave {
             self.end(child.id, ExitStatus::Code(0));
         }
-        self.trace(TraceKind::ConfigOpened);
-        self.write_pid_file();
-        if hard {
-            self.truth.hard += 1;
-            self.now += 100;
-            self.restart_time = self.at().wall.as_micros();
-        } else {
-            self.truth.graceful += 1;
-        }
-        self.fork();
     }
 
     fn kill(&mut self) {
         if let Some(parent) = self.parent.take() {
+            self.pending.clear();
+            self.catches_crashes = true;
             self.end(parent, ExitStatus::Signal(9));
             self.orphans.append(&mut self.children);
             self.truth.kills += 1;
@@ -225,18 +311,42 @@ impl Model {
         }
     }
 
-    fn snapshot(&mut self) -> ServerSnapshot {
+    /// One look, in the order in which the sources are read. `torn`: httpd goes on meanwhile.
+    fn snapshot(&mut self, torn: bool) -> ServerSnapshot {
         self.now += 1000;
-        let child = |it: &ModelChild| Child {
-            id: it.id,
-            role: ChildRole::Httpd,
+        let at = self.at();
+        let traces = std::mem::take(&mut self.traces);
+        let pid_file = Some(self.stamp);
+        if torn {
+            self.advance();
+        }
+        let table = self.table();
+        if torn {
+            self.advance();
+        }
+        let scoreboard = self.scoreboard();
+        let hidden = |seen: bool, why| if seen { None } else { Some(why) };
+        let parent = self.parent.map(|id| ParentSighting {
+            id,
+            processes: hidden(self.sees_table, Why::Other).map_or(Part::Seen(table), Part::Unseen),
+            scoreboard: hidden(self.sees_scoreboard, Why::Timeout)
+                .map_or(Part::Seen(scoreboard), Part::Unseen),
+            pid_file,
+        });
+        let statuses = std::mem::take(&mut self.statuses);
+        let orphans = self.orphans.iter().map(ModelChild::seen).collect();
+        ServerSnapshot { at, traces, parent, orphans, statuses }
+    }
+
+    fn table(&self) -> ProcessTable {
+        ProcessTable {
             state: ProcessState::Alive,
-        };
-        let table = ProcessTable {
-            state: ProcessState::Alive,
-            catches_crashes: true,
-            children: self.children.iter().map(|it| (it.id.pid, child(it))).collect(),
-        };
+            catches_crashes: self.catches_crashes,
+            children: self.children.iter().map(|it| (it.id.pid, it.seen())).collect(),
+        }
+    }
+
+    fn scoreboard(&self) -> Scoreboard {
         let slots = self.children.iter().zip(0..).map(|(it, slot)| SlotRecord {
             slot: Slot::new(slot),
             pid: it.id.pid,
@@ -246,30 +356,21 @@ impl Model {
             workers: vec![(WorkerStatus::Sending, u32::from(it.held))],
             workers_left: Vec::new(),
         });
-        let scoreboard = Scoreboard {
+        Scoreboard {
             global: Global {
                 server_limit: 8,
                 thread_limit: 1,
-                running_generation: Generation::new(self.generation),
+                running_generation: Generation::new(self.shown_generation),
                 restart_time: Timestamp::from_micros(self.restart_time),
             },
             slots: Some(slots.collect()),
-        };
-        let hidden = |seen: bool, why| if seen { None } else { Some(why) };
-        let parent = self.parent.map(|id| ParentSighting {
-            id,
-            processes: hidden(self.sees_table, Why::Other).map_or(Part::Seen(table), Part::Unseen),
-            scoreboard: hidden(self.sees_scoreboard, Why::Timeout)
-                .map_or(Part::Seen(scoreboard), Part::Unseen),
-            pid_file: Some(self.stamp),
-        });
-        ServerSnapshot {
-            at: self.at(),
-            traces: std::mem::take(&mut self.traces),
-            parent,
-            orphans: self.orphans.iter().map(child).collect(),
-            statuses: std::mem::take(&mut self.statuses),
         }
+    }
+}
+
+impl ModelChild {
+    fn seen(&self) -> Child {
+        Child { id: self.id, role: ChildRole::Httpd, state: ProcessState::Alive }
     }
 }
 
@@ -282,14 +383,9 @@ struct Watched {
 }
 
 impl Watched {
-    fn look(&mut self, model: &mut Model) {
-        let snapshot = model.snapshot();
+    fn look(&mut self, model: &mut Model, torn: bool) {
         model.truth.crowded |= model.truth.since_look > 1;
-        if model.sees_table && model.sees_scoreboard {
-            model.truth.since_look = 0;
-            let serves = model.children.iter().any(|child| child.generation == model.generation);
-            model.seen_serving |= model.parent.is_some() && serves;
-        }
+        let snapshot = model.snapshot(torn);
         let before = self.tally.clone();
         for event in self.tracker.observe(&snapshot) {
             self.tally.count(&event);
@@ -302,6 +398,10 @@ impl Watched {
             }
         }
         assert_nothing_fell(&before, &self.tally);
+        let decided = self.tracker.assessment().restart_since.is_none();
+        if model.sees_table && model.sees_scoreboard && model.pending.is_empty() && decided {
+            model.truth.since_look = 0;
+        }
         self.last = Some(ServerSnapshot { traces: Vec::new(), statuses: Vec::new(), ..snapshot });
     }
 
@@ -336,7 +436,7 @@ fn run(steps: &[Step]) -> (Model, Watched) {
     let tracker = ServerTracker::new(Duration::from_secs(60));
     let mut watched =
         Watched { tracker, tally: Tally::default(), last: None, drained: BTreeMap::new() };
-    watched.look(&mut model);
+    watched.look(&mut model, false);
     for step in steps {
         match step {
             Step::Wait(milliseconds) => model.now += u64::from(*milliseconds) * 1000,
@@ -357,11 +457,18 @@ fn run(steps: &[Step]) -> (Model, Watched) {
                     model.start();
                 }
             }
-            Step::Look => watched.look(&mut model),
+            Step::Look => watched.look(&mut model, false),
+            Step::TornLook => watched.look(&mut model, true),
+            Step::Advance => model.advance(),
             Step::Repeat => watched.repeat(),
             Step::LoseScoreboard(lost) => model.sees_scoreboard = !lost,
             Step::LoseTable(lost) => model.sees_table = !lost,
-            Step::SetClock(milliseconds) => model.wall += i64::from(*milliseconds) * 1000,
+            // Not in the half millisecond between the pid file and the scoreboard of one restart,
+            // whose order tells a hard restart from a graceful one after it.
+            Step::SetClock(milliseconds) => {
+                model.finish();
+                model.wall += i64::from(*milliseconds) * 1000;
+            }
         }
     }
     (model, watched)
@@ -369,18 +476,19 @@ fn run(steps: &[Step]) -> (Model, Watched) {
 
 /// Everything is let go and everything can be read again.
 fn calm_down(model: &mut Model, watched: &mut Watched) {
+    model.finish();
     model.sees_scoreboard = true;
     model.sees_table = true;
     for _ in 0..3 {
         model.release();
         model.fork();
-        watched.look(model);
+        watched.look(model, false);
         model.now += 3_000_000;
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
 
     #[test]
     fn every_restart_is_counted_once(steps in steps()) {
@@ -419,9 +527,10 @@ proptest! {
     #[test]
     fn those_who_live_are_counted(steps in steps()) {
         let (mut model, mut watched) = run(&steps);
+        model.finish();
         model.sees_scoreboard = true;
         model.sees_table = true;
-        watched.look(&mut model);
+        watched.look(&mut model, false);
         let assessment = watched.tracker.assessment();
         prop_assert_eq!(assessment.up, Some(model.parent.is_some()));
         let children = assessment.children.unwrap_or_default();

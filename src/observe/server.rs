@@ -115,8 +115,8 @@ impl ServerObserver {
         (ServerSnapshot { at, traces, parent, orphans: fates.orphans, statuses }, doubt)
     }
 
-    /// The pid file is read before the scoreboard: a scoreboard that is still the old one after
-    /// the pid file was written tells a graceful restart.
+    /// The order matters: a parent that had written its pid file, and whose signal mask then was
+    /// that of a running one, has its final scoreboard.
     fn sight(
         &mut self,
         id: ProcessId,
@@ -124,9 +124,9 @@ impl ServerObserver {
         instruments: &mut Instruments<'_>,
     ) -> ParentSighting {
         let pid_file = self.stamp(id);
-        let scoreboard = instruments.scoreboards.read(id);
-        let Instruments { table, moments, .. } = instruments;
+        let Instruments { table, moments, scoreboards } = instruments;
         let processes = self.children.read_parent(self.number, id, at.uptime, table, moments);
+        let scoreboard = scoreboards.read(id);
         ParentSighting { id, processes, scoreboard, pid_file }
     }
 

@@ -80,8 +80,9 @@ impl DrainTracker {
                 }
             }
         }
-        self.settle(&mut events);
+        // While it is not decided whether a hard restart is ending the old children, none drained.
         if !census.undecided {
+            self.settle(&mut events);
             self.forget();
         }
         events
@@ -109,7 +110,9 @@ impl DrainTracker {
             self.generations.entry(*generation).or_default().living = *living;
         }
         for (generation, at) in census.departures {
-            self.generations.entry(*generation).or_default().departures.push(*at);
+            let presence = self.generations.entry(*generation).or_default();
+            presence.last_departure = presence.last_departure.max(Some(*at));
+            presence.departures.push(*at);
         }
     }
 

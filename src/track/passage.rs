@@ -31,23 +31,31 @@ impl Milestones {
         self.written.extend(look.moments(TraceKind::PidFileWritten));
         self.written.truncate(MOST_MILESTONES);
     }
+
+    /// Drops what belongs to restarts that were told apart; returns when the configuration was
+    /// opened for the next one.
+    pub(super) fn forget_completed(&mut self) -> Option<Moment> {
+        let written = self.written.drain(..).max();
+        self.opened.retain(|opened| Some(*opened) > written);
+        self.opened.first().copied()
+    }
 }
 
-/// How many restarts are behind the parent.
+/// How many restarts are behind the parent: all, if a child of the running generation was `served`
+/// up; else as many as wrote the pid file, for one more signal may have been taken since.
 pub(super) fn completed(
     from: &Mark,
     milestones: &Milestones,
     look: &Look<'_>,
-    reading: bool,
+    served: bool,
 ) -> u32 {
-    let written = u32::try_from(milestones.written.len()).unwrap_or(u32::MAX);
+    let written = u32::try_from(milestones.written.len()).unwrap_or(u32::MAX).max(1);
     let (Some(before), Some(global)) = (from.generation, look.global()) else {
-        return written.max(1);
+        return written;
     };
     let moved = global.running_generation.distance_from(before);
     let moved = u32::try_from(moved).unwrap_or(0).max(1);
-    // One more signal may have been taken, whose pid file is not written yet.
-    if reading { moved.min(written.max(1)) } else { moved }
+    if served { moved } else { moved.min(written) }
 }
 
 /// Where each restart began and ended, told apart by the pid file's writes.

@@ -5,7 +5,8 @@
 //!   Settled ───────────────────────────────────────────────────────────────▶ Restarting
 //!      ▲                                                                         │
 //!      └─────────────────────────────────────────────────────────────────────────┘
-//!        resumed: the pid file is new (graceful), `restart_time` is new (hard)
+//!        resumed: the configuration was read, and the scoreboard is the old one
+//!         (graceful) or a new one (hard)
 //! ```
 //!
 //! The generation moves with the signal, `restart_time` only at the end of a hard restart, up to
@@ -24,8 +25,9 @@ use crate::model::{
     time::{Moment, Timestamp},
 };
 
-/// httpd writes the running generation into a new scoreboard some microseconds after it made it.
-const SCOREBOARD_IS_FILLED: Duration = Duration::from_millis(20);
+/// Between the pid file and the resuming lie some hundred microseconds: a hard restart makes its
+/// scoreboard then, and writes the running generation into it.
+const RESUMES_WITHIN: Duration = Duration::from_millis(20);
 
 /// What was true when the parent last ran normally.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +36,9 @@ pub(super) struct Mark {
     pub(super) generation: Option<Generation>,
     pub(super) restart_time: Option<Timestamp>,
     pid_file: Option<PidFileStamp>,
+    /// `pid_file` is what this restart left: a look reads it before the scoreboard, and may have
+    /// found the one before.
+    pid_file_is_fresh: bool,
     busy: u32,
 }
 
@@ -51,11 +56,9 @@ enum State {
 struct Restarting {
     from: Mark,
     began: Moment,
-    /// What was stamped since then, also in earlier looks.
-    milestones: Milestones,
     /// The scoreboard showed another generation, or another scoreboard.
     moved: bool,
-    /// In this restart the parent was seen reading its configuration.
+    /// In this restart, in an earlier look, the parent was seen reading its configuration.
     reading_seen: bool,
     /// The pid file is new already: how long until the next look, if this one was too early.
     soon: Option<Moment>,
@@ -76,6 +79,10 @@ pub struct RestartTracker {
     /// The parent was seen to catch crashes: only then does their absence mean that it reads its
     /// configuration.
     catches_crashes: bool,
+    /// And it was seen not to: so when it does, it does not read.
+    shows_reading: bool,
+    /// What was stamped since the last look at which all restarts were told apart.
+    milestones: Milestones,
     unserved: Vec<Unserved>,
 }
 
@@ -83,7 +90,13 @@ impl RestartTracker {
     /// A tracker for a parent that was just identified.
     #[must_use]
     pub const fn new() -> Self {
-        Self { state: State::New, catches_crashes: false, unserved: Vec::new() }
+        Self {
+            state: State::New,
+            catches_crashes: false,
+            shows_reading: false,
+            milestones: Milestones { opened: Vec::new(), written: Vec::new() },
+            unserved: Vec::new(),
+        }
     }
 
     /// Since when a restart is in progress.
@@ -103,7 +116,7 @@ impl RestartTracker {
         match &self.state {
             State::New | State::Settled(_) => None,
             State::Restarting(restarting) => {
-                let proven = restarting.moved || !restarting.milestones.opened.is_empty();
+                let proven = restarting.moved || !self.milestones.opened.is_empty();
                 proven.then_some(restarting.began)
             }
         }
@@ -122,6 +135,8 @@ impl RestartTracker {
     /// Folds one look at the parent.
     pub fn observe(&mut self, look: &Look<'_>) -> Vec<Event> {
         let reading = self.is_reading(look);
+        let shown = self.shows_reading;
+        self.milestones.collect(look);
         let mut events = Vec::new();
         if let State::New = self.state {
             self.state = first_state(look, reading);
@@ -130,17 +145,19 @@ impl RestartTracker {
             self.state = leave_settled(mark, look, reading, &mut events);
         }
         if let State::Restarting(restarting) = &mut self.state {
-            restarting.milestones.collect(look);
             restarting.moved |= look.global().is_some_and(|it| !restarting.from.is_of(&it));
             if is_unchanged(&restarting.from, look, reading) {
                 self.state = State::Settled(mark(look));
-            } else if has_resumed(restarting, look, reading) {
+            } else if !reading && has_resumed(restarting, look, shown) {
                 let resumed = restarting.clone();
                 self.resume(&resumed, look, reading, &mut events);
             } else {
                 restarting.reading_seen |= reading;
                 restarting.soon = soon(restarting, look);
             }
+        }
+        if matches!(self.state, State::Settled(_)) && look.scoreboard.is_some() {
+            self.milestones = Milestones::default();
         }
         self.notice_service(look, &mut events);
         events
@@ -153,7 +170,9 @@ impl RestartTracker {
             return false;
         };
         self.catches_crashes |= table.catches_crashes;
-        self.catches_crashes && !table.catches_crashes
+        let reading = self.catches_crashes && !table.catches_crashes;
+        self.shows_reading |= reading;
+        reading
     }
 
     fn resume(
@@ -164,8 +183,9 @@ impl RestartTracker {
         events: &mut Vec<Event>,
     ) {
         let from = &restarting.from;
-        let milestones = &restarting.milestones;
-        let count = completed(from, milestones, look, reading);
+        let milestones = &self.milestones;
+        let served = !reading && look.global().is_some_and(|global| serves(look, &global));
+        let count = completed(from, milestones, look, served);
         let passages = passages(count, restarting.began, milestones, look);
         let kinds = kinds(from, &passages, look);
         for (index, (passage, kind)) in (0_u32..).zip(passages.iter().zip(&kinds)) {
@@ -180,7 +200,16 @@ impl RestartTracker {
             let generation = from.generation.unwrap_or_default().advanced_by(index + 1);
             self.unserved.push(Unserved { kind: *kind, began: passage.began, generation });
         }
-        self.state = after_resuming(restarting, count, look, reading, events);
+        let mark = mark_after(restarting, count, look);
+        let left_over = mark.generation < look.global().map(|it| it.running_generation);
+        let last = self.milestones.forget_completed();
+        self.state = State::Settled(mark);
+        if left_over {
+            // One more signal was taken before this look, and the parent reads for it already.
+            let began = last.unwrap_or(look.at);
+            events.push(Event::RestartBegan { at: began });
+            self.state = State::Restarting(Restarting::new(mark, began, reading));
+        }
     }
 
     /// The first child of a generation ends the unserved time of every restart up to it.
@@ -211,8 +240,7 @@ impl RestartTracker {
 
 impl Restarting {
     const fn new(from: Mark, began: Moment, reading_seen: bool) -> Self {
-        let milestones = Milestones { opened: Vec::new(), written: Vec::new() };
-        Self { from, began, milestones, moved: false, reading_seen, soon: None }
+        Self { from, began, moved: false, reading_seen, soon: None }
     }
 }
 
@@ -229,6 +257,7 @@ fn mark(look: &Look<'_>) -> Mark {
         generation: global.map(|global| global.running_generation),
         restart_time: global.map(|global| global.restart_time),
         pid_file: look.pid_file,
+        pid_file_is_fresh: true,
         busy: busy_workers(look),
     }
 }
@@ -285,26 +314,21 @@ fn begin(from: Mark, look: &Look<'_>, reading: bool, events: &mut Vec<Event>) ->
     State::Restarting(Restarting::new(from, began, reading))
 }
 
-/// One more signal may have been taken before this look, and the parent reads for it already.
-fn after_resuming(
-    restarting: &Restarting,
-    count: u32,
-    look: &Look<'_>,
-    reading: bool,
-    events: &mut Vec<Event>,
-) -> State {
-    let mut mark = mark(look);
-    let left = restarting.from.generation;
-    let reached = left.map(|generation| generation.advanced_by(count));
-    if reached.is_none() || mark.generation.is_none() || reached >= mark.generation {
-        return State::Settled(mark);
+/// What is true once `count` restarts are behind the parent.
+fn mark_after(restarting: &Restarting, count: u32, look: &Look<'_>) -> Mark {
+    let from = &restarting.from;
+    let seen = mark(look);
+    let reached = from.generation.map(|generation| generation.advanced_by(count));
+    let generation = reached.min(seen.generation).or(seen.generation);
+    let all = generation == seen.generation;
+    // A new scoreboard may be the next restart's already: its type will not be told.
+    let told = all || from.restart_time == seen.restart_time;
+    Mark {
+        generation,
+        restart_time: seen.restart_time.filter(|_| told),
+        pid_file_is_fresh: is_rewritten(from, look),
+        ..seen
     }
-    mark.generation = reached;
-    let Milestones { opened, written } = &restarting.milestones;
-    let after = opened.last().filter(|opened| Some(*opened) > written.last());
-    let began = after.copied().unwrap_or(look.at);
-    events.push(Event::RestartBegan { at: began });
-    State::Restarting(Restarting::new(mark, began, reading))
 }
 
 /// The earliest that anything tells of the signal: a child that left, a worker's last words in the
@@ -327,7 +351,7 @@ fn first_trace(from: &Mark, look: &Look<'_>) -> Moment {
 
 /// The pid file was written since `from`: httpd does so after it has read its configuration.
 fn is_rewritten(from: &Mark, look: &Look<'_>) -> bool {
-    look.pid_file.is_some() && look.pid_file != from.pid_file
+    from.pid_file_is_fresh && look.pid_file.is_some() && look.pid_file != from.pid_file
 }
 
 impl Mark {
@@ -343,27 +367,37 @@ fn is_unchanged(from: &Mark, look: &Look<'_>, reading: bool) -> bool {
     !reading && look.global().is_some_and(|global| from.is_of(&global))
 }
 
-fn has_resumed(restarting: &Restarting, look: &Look<'_>, reading: bool) -> bool {
+/// A look reads the pid file, then the parent's signal mask, then the scoreboard. So a parent that
+/// had written the pid file and catches crashes again has a scoreboard that is final.
+fn has_resumed(restarting: &Restarting, look: &Look<'_>, shows_reading: bool) -> bool {
+    if look.table.is_none() {
+        return false;
+    }
     let from = &restarting.from;
-    let read = restarting.reading_seen && !reading;
+    let done = |stamp| shows_reading || is_older(stamp, look);
+    let written = is_rewritten(from, look) && done(look.pid_file.map(|it| it.written));
     let Some(global) = look.global() else {
-        return from.generation.is_none() && !reading && is_rewritten(from, look);
+        return from.generation.is_none() && written;
     };
-    let moved = from.generation.is_none_or(|from| global.running_generation >= from);
+    let proven = restarting.reading_seen || serves(look, &global);
     match from.restart_time {
-        // The old scoreboard still stands: a hard restart would have taken it away before it
-        // wrote the pid file.
         Some(before) if before == global.restart_time => {
             let moved = from.generation.is_some_and(|from| global.running_generation > from);
-            moved && (is_rewritten(from, look) || read || (!reading && serves(look, &global)))
+            moved && (proven || written)
         }
         // For some microseconds a new scoreboard says generation 0.
         Some(_) => {
-            let age = look.at.since(look.at.at_wall(global.restart_time));
-            moved && !reading && (read || serves(look, &global) || age > SCOREBOARD_IS_FILLED)
+            let moved = from.generation.is_none_or(|from| global.running_generation >= from);
+            moved && (proven || done(Some(global.restart_time)))
         }
-        None => moved && !reading,
+        None => proven || written,
     }
+}
+
+/// What httpd does last in a restart, it has done by then: some releases do not change their
+/// signal mask while they read the configuration.
+fn is_older(stamp: Option<Timestamp>, look: &Look<'_>) -> bool {
+    stamp.is_some_and(|stamp| look.at.since(look.at.at_wall(stamp)) > RESUMES_WITHIN)
 }
 
 /// A child of the running generation lives.
@@ -376,13 +410,10 @@ fn serves(look: &Look<'_>, global: &Global) -> bool {
     })
 }
 
-/// Once the pid file is new, httpd needs some hundred microseconds more. The wait doubles, so that
-/// a parent that hangs just there is not polled.
+/// Once the pid file is new the parent will resume at once, and nothing will tell. The wait
+/// doubles, so that a parent that hangs just there is not polled.
 fn soon(restarting: &Restarting, look: &Look<'_>) -> Option<Moment> {
-    if !is_rewritten(&restarting.from, look) {
-        return None;
-    }
-    let written = look.at.at_wall(look.pid_file?.written);
-    let waited = look.at.since(written).max(Duration::from_millis(2));
-    (waited < Duration::from_secs(1)).then(|| look.at.after(waited))
+    let written = look.pid_file.filter(|_| is_rewritten(&restarting.from, look))?.written;
+    let waited = look.at.since(look.at.at_wall(written));
+    (waited < Duration::from_secs(1)).then(|| look.at.after(waited.max(RESUMES_WITHIN)))
 }

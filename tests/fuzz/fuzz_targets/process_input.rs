@@ -21,8 +21,8 @@ pub(crate) fn process_stat(input: &[u8]) {
     assert!(input.windows(name.len()).any(|window| window == name));
     let after = input.iter().rposition(|byte| *byte == b')').unwrap();
     let fields = String::from_utf8(input[after + 1..].to_vec()).unwrap();
-    let start = fields.split_ascii_whitespace().nth(19).unwrap();
-    assert_eq!(start.parse(), Ok(stat.start_ticks));
+    let ticks = fields.split_ascii_whitespace().nth(19).unwrap();
+    assert_eq!(ticks.parse(), Ok(stat.start_ticks));
 }
 
 pub(crate) fn command_line(input: &[u8]) {
