@@ -94,9 +94,8 @@ impl Recorder {
 impl Drop for Recorder {
     fn drop(&mut self) {
         self.shared.is_over.store(true, Ordering::Relaxed);
-        if self.thread.take().is_some_and(|thread| thread.join().is_err()) && !thread::panicking() {
-            panic!("the recorder ended early, see above");
-        }
+        let ended_early = self.thread.take().is_some_and(|thread| thread.join().is_err());
+        assert!(!ended_early || thread::panicking(), "the recorder ended early, see above");
     }
 }
 
