@@ -7,6 +7,8 @@ pub mod assessment;
 pub mod board;
 pub mod children;
 pub mod drain;
+#[cfg(test)]
+mod fixture;
 pub mod full_restart;
 pub mod histogram;
 pub mod look;

@@ -148,6 +148,9 @@ impl RestartTracker {
             restarting.moved |= look.global().is_some_and(|it| !restarting.from.is_of(&it));
             if is_unchanged(&restarting.from, look, reading) {
                 self.state = State::Settled(mark(look));
+            } else if has_fallen(&restarting.from, look) {
+                events.push(Event::Contradicted(Contradiction::GenerationFell));
+                self.state = State::Settled(mark(look));
             } else if !reading && has_resumed(restarting, look, shown) {
                 let resumed = restarting.clone();
                 self.resume(&resumed, look, reading, &mut events);
@@ -298,7 +301,7 @@ fn leave_settled(from: Mark, look: &Look<'_>, reading: bool, events: &mut Vec<Ev
         return State::Settled(mark(look));
     };
     let kept = global.restart_time == restart_time;
-    if kept && global.running_generation < generation {
+    if has_fallen(&from, look) {
         events.push(Event::Contradicted(Contradiction::GenerationFell));
         return State::Settled(mark(look));
     }
@@ -362,6 +365,14 @@ impl Mark {
     }
 }
 
+/// The generation of one scoreboard only grows.
+fn has_fallen(from: &Mark, look: &Look<'_>) -> bool {
+    look.global().is_some_and(|global| {
+        from.restart_time == Some(global.restart_time)
+            && from.generation.is_some_and(|from| global.running_generation < from)
+    })
+}
+
 /// What looked like a restart was none: the scoreboard is back, and nothing in it moved.
 fn is_unchanged(from: &Mark, look: &Look<'_>, reading: bool) -> bool {
     !reading && look.global().is_some_and(|global| from.is_of(&global))
@@ -416,4 +427,201 @@ fn soon(restarting: &Restarting, look: &Look<'_>) -> Option<Moment> {
     let written = look.pid_file.filter(|_| is_rewritten(&restarting.from, look))?.written;
     let waited = look.at.since(look.at.at_wall(written));
     (waited < Duration::from_secs(1)).then(|| look.at.after(waited.max(RESUMES_WITHIN)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::{event::DrainOutcome, process::ExitStatus},
+        track::fixture::{Story, after},
+    };
+
+    const LEFT: ExitStatus = ExitStatus::Code(0);
+
+    fn restarted(events: &[Event]) -> Vec<(RestartType, Moment, Option<u128>, bool)> {
+        let mut restarts = Vec::new();
+        for event in events {
+            if let Event::Restarted { kind, began, took, coalesced, .. } = event {
+                restarts.push((*kind, *began, took.map(|took| took.as_millis()), *coalesced));
+            }
+        }
+        restarts
+    }
+
+    #[test]
+    fn a_graceful_restart_between_two_looks_is_timed_by_its_traces() {
+        let mut story = Story::of_a_running_httpd();
+        story.generation = 1;
+        story.exit(11, 2502, LEFT);
+        story.reads_configuration(2503, 2507);
+        story.children.push((13, 2509, 1));
+        let events = story.look(2540);
+        let graceful = (RestartType::Graceful, after(2502), Some(5), false);
+        assert_eq!(restarted(&events), [graceful]);
+        let unserved = Duration::from_millis(7);
+        assert!(events.contains(&Event::ServedAgain { kind: RestartType::Graceful, unserved }));
+        assert_eq!(story.look(3540), [Event::Overlapped { lasted: Duration::from_secs(1) }]);
+    }
+
+    #[test]
+    fn the_generation_moves_first_and_tells_no_type_yet() {
+        let mut story = Story::of_a_running_httpd();
+        story.busy = 3;
+        story.look(2400);
+        story.generation = 1;
+        story.exit(11, 2501, LEFT);
+        assert_eq!(restarted(&story.look(2502)), []);
+        assert_eq!(story.tracker.assessment().restart_since, Some(after(2501)));
+        // The ladder: 10 s later the last child is killed, and only then the configuration read.
+        story.look(3502);
+        story.exit(12, 12_500, ExitStatus::Signal(9));
+        story.look(12_500);
+        story.reads_configuration(12_502, 12_510);
+        story.scoreboard = Some(12_511);
+        story.children = vec![(13, 12_511, 1)];
+        let hard = (RestartType::Hard, after(2501), Some(10_010), false);
+        assert_eq!(restarted(&story.look(12_515)), [hard]);
+        assert_eq!(story.tally.interrupted_requests, 6, "three of each child");
+        assert_eq!(story.tracker.assessment().restart_since, None);
+    }
+
+    #[test]
+    fn an_old_scoreboard_beside_a_new_pid_file_is_no_graceful_restart_yet() {
+        let mut story = Story::of_a_running_httpd();
+        story.generation = 1;
+        story.children.clear();
+        story.catches_crashes = false;
+        story.reads_configuration(2503, 2507);
+        assert_eq!(restarted(&story.look(2508)), []);
+        let soon = story.tracker.next_deadline().unwrap();
+        assert!(soon <= after(2508 + 1000), "nothing else will tell of the resuming");
+        story.catches_crashes = true;
+        story.scoreboard = Some(2508);
+        assert_eq!(restarted(&story.look(2530)).len(), 1);
+        assert_eq!(story.tally.restarts[&RestartType::Hard], 1);
+    }
+
+    #[test]
+    fn of_several_restarts_in_one_look_each_is_counted() {
+        let mut story = Story::of_a_running_httpd();
+        story.generation = 3;
+        for start in [2500, 2520, 2540] {
+            story.reads_configuration(start, start + 4);
+        }
+        story.children.push((13, 2550, 3));
+        let events = story.look(2600);
+        let graceful = |at, coalesced| (RestartType::Graceful, after(at), Some(4), coalesced);
+        let expected = [graceful(2500, false), graceful(2520, true), graceful(2540, true)];
+        assert_eq!(restarted(&events), expected);
+        assert_eq!(story.tally.coalesced, 2);
+        let unserved = &story.tally.unserved[&RestartType::Graceful];
+        assert_eq!((unserved.count(), unserved.sum()), (3, Duration::from_millis(90)));
+    }
+
+    #[test]
+    fn what_a_new_scoreboard_hides_is_unknown() {
+        let mut story = Story::of_a_running_httpd();
+        story.generation = 3;
+        for start in [2500, 2520, 2540] {
+            story.reads_configuration(start, start + 4);
+        }
+        story.scoreboard = Some(2545);
+        story.children = vec![(13, 2550, 3)];
+        let kinds: Vec<_> = restarted(&story.look(2600)).iter().map(|it| it.0).collect();
+        assert_eq!(kinds, [RestartType::Unknown, RestartType::Unknown, RestartType::Hard]);
+    }
+
+    #[test]
+    fn what_comes_after_the_scoreboard_is_known() {
+        let mut story = Story::of_a_running_httpd();
+        story.generation = 2;
+        story.reads_configuration(2500, 2504);
+        story.scoreboard = Some(2505);
+        story.reads_configuration(2520, 2524);
+        story.children = vec![(13, 2550, 2)];
+        let kinds: Vec<_> = restarted(&story.look(2600)).iter().map(|it| it.0).collect();
+        assert_eq!(kinds, [RestartType::Hard, RestartType::Graceful]);
+    }
+
+    #[test]
+    fn a_hang_is_in_progress_until_it_is_hung() {
+        let mut story = Story::of_a_running_httpd();
+        story.generation = 1;
+        story.catches_crashes = false;
+        story.trace(2503, TraceKind::ConfigOpened);
+        story.look(2503);
+        assert_eq!(story.tracker.next_deadline(), Some(after(5503)), "serving, first");
+        story.look(62_502);
+        assert!(!story.tracker.assessment().restart_hung);
+        assert_eq!(story.tracker.next_deadline(), Some(after(62_503)));
+        story.look(62_503);
+        assert!(story.tracker.assessment().restart_hung);
+        story.catches_crashes = true;
+        story.trace(70_000, TraceKind::PidFileWritten);
+        story.pid_file = 70_000;
+        story.children.push((13, 70_001, 1));
+        let graceful = (RestartType::Graceful, after(2503), Some(67_497), false);
+        assert_eq!(restarted(&story.look(70_010)), [graceful]);
+        assert!(!story.tracker.assessment().restart_hung);
+    }
+
+    #[test]
+    fn a_scoreboard_that_cannot_be_read_delays_and_invents_nothing() {
+        let mut story = Story::of_a_running_httpd();
+        story.scoreboard = None;
+        story.look(2400);
+        story.generation = 1;
+        story.reads_configuration(2503, 2507);
+        story.children.push((13, 2510, 1));
+        assert_eq!(restarted(&story.look(2600)), []);
+        story.scoreboard = Some(11);
+        assert_eq!(restarted(&story.look(3600)).len(), 1);
+        assert_eq!(story.tally.restarts[&RestartType::Graceful], 1);
+    }
+
+    #[test]
+    fn a_configtest_is_no_restart() {
+        let mut story = Story::of_a_running_httpd();
+        story.trace(2503, TraceKind::ConfigOpened);
+        assert_eq!(story.look(2504), []);
+        assert_eq!(story.tracker.assessment().restart_since, None);
+    }
+
+    #[test]
+    fn a_generation_that_falls_is_a_contradiction_and_no_restart() {
+        let mut story = Story::of_a_running_httpd();
+        story.generation = 5;
+        story.reads_configuration(2503, 2507);
+        story.children.push((13, 2510, 5));
+        story.look(2600);
+        let counted = story.tally.restarts.clone();
+        story.generation = 2;
+        let events = story.look(2700);
+        assert!(events.contains(&Event::Contradicted(Contradiction::GenerationFell)));
+        assert_eq!(story.tally.restarts, counted);
+    }
+
+    #[test]
+    fn a_hard_restart_interrupts_the_drain_that_it_finds() {
+        let mut story = Story::of_a_running_httpd();
+        story.generation = 1;
+        story.reads_configuration(2503, 2507);
+        story.children.push((13, 2510, 1));
+        story.look(2600);
+        assert_eq!(story.tracker.assessment().drains.len(), 1);
+        story.generation = 2;
+        story.exit(11, 4501, LEFT);
+        story.exit(12, 4502, LEFT);
+        story.look(4502);
+        assert_eq!(story.tally.drains[&DrainOutcome::Drained].count(), 0, "not decided yet");
+        story.exit(13, 4503, LEFT);
+        story.reads_configuration(4520, 4524);
+        story.scoreboard = Some(4525);
+        story.children = vec![(14, 4526, 2)];
+        story.look(4600);
+        let interrupted = &story.tally.drains[&DrainOutcome::Interrupted];
+        assert_eq!((interrupted.count(), interrupted.sum()), (1, Duration::from_millis(1998)));
+        assert_eq!(story.tally.drains[&DrainOutcome::Drained].count(), 0);
+    }
 }
