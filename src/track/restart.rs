@@ -12,35 +12,17 @@
 //! The generation moves with the signal, `restart_time` only at the end of a hard restart, up to
 //! ten seconds later. So the type is decided when the parent has resumed, not before.
 
-use std::time::Duration;
-
 use super::{
     look::Look,
+    mark::{Mark, serves},
     passage::{Milestones, completed, kinds, passages},
+    unserved::UnservedTracker,
 };
 use crate::model::{
     event::{Contradiction, Event, RestartType},
-    scoreboard::{Generation, Global},
-    snapshot::{PidFileStamp, TraceKind},
-    time::{Moment, Timestamp},
+    scoreboard::Generation,
+    time::Moment,
 };
-
-/// Between the pid file and the resuming lie some hundred microseconds: a hard restart makes its
-/// scoreboard then, and writes the running generation into it.
-const RESUMES_WITHIN: Duration = Duration::from_millis(20);
-
-/// What was true when the parent last ran normally.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Mark {
-    at: Moment,
-    pub(super) generation: Option<Generation>,
-    pub(super) restart_time: Option<Timestamp>,
-    pid_file: Option<PidFileStamp>,
-    /// `pid_file` is what this restart left: a look reads it before the scoreboard, and may have
-    /// found the one before.
-    pid_file_is_fresh: bool,
-    busy: u32,
-}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
@@ -64,14 +46,6 @@ struct Restarting {
     soon: Option<Moment>,
 }
 
-/// A restart whose new generation has no child yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Unserved {
-    kind: RestartType,
-    began: Moment,
-    generation: Generation,
-}
-
 /// Follows the restarts of one parent.
 #[derive(Clone, Debug)]
 pub struct RestartTracker {
@@ -83,7 +57,7 @@ pub struct RestartTracker {
     shows_reading: bool,
     /// What was stamped since the last look at which all restarts were told apart.
     milestones: Milestones,
-    unserved: Vec<Unserved>,
+    unserved: UnservedTracker,
 }
 
 impl RestartTracker {
@@ -95,7 +69,7 @@ impl RestartTracker {
             catches_crashes: false,
             shows_reading: false,
             milestones: Milestones { opened: Vec::new(), written: Vec::new() },
-            unserved: Vec::new(),
+            unserved: UnservedTracker::new(),
         }
     }
 
@@ -146,23 +120,25 @@ impl RestartTracker {
         }
         if let State::Restarting(restarting) = &mut self.state {
             restarting.moved |= look.global().is_some_and(|it| !restarting.from.is_of(&it));
-            if is_unchanged(&restarting.from, look, reading) {
-                self.state = State::Settled(mark(look));
-            } else if has_fallen(&restarting.from, look) {
+            let from = restarting.from;
+            if from.has_fallen(look) {
                 events.push(Event::Contradicted(Contradiction::GenerationFell));
-                self.state = State::Settled(mark(look));
-            } else if !reading && has_resumed(restarting, look, shown) {
-                let resumed = restarting.clone();
-                self.resume(&resumed, look, reading, &mut events);
+                self.state = State::Settled(Mark::of(look));
+            } else if !reading && look.global().is_some_and(|global| from.is_of(&global)) {
+                // No restart after all: the scoreboard is back, and nothing in it moved.
+                self.state = State::Settled(Mark::of(look));
+            } else if !reading && from.has_resumed(look, restarting.reading_seen, shown) {
+                let began = restarting.began;
+                self.resume(&from, began, look, &mut events);
             } else {
                 restarting.reading_seen |= reading;
-                restarting.soon = soon(restarting, look);
+                restarting.soon = from.look_again(look);
             }
         }
         if matches!(self.state, State::Settled(_)) && look.scoreboard.is_some() {
             self.milestones = Milestones::default();
         }
-        self.notice_service(look, &mut events);
+        events.extend(self.unserved.observe(look));
         events
     }
 
@@ -178,18 +154,11 @@ impl RestartTracker {
         reading
     }
 
-    fn resume(
-        &mut self,
-        restarting: &Restarting,
-        look: &Look<'_>,
-        reading: bool,
-        events: &mut Vec<Event>,
-    ) {
-        let from = &restarting.from;
+    fn resume(&mut self, from: &Mark, began: Moment, look: &Look<'_>, events: &mut Vec<Event>) {
         let milestones = &self.milestones;
-        let served = !reading && look.global().is_some_and(|global| serves(look, &global));
+        let served = look.global().is_some_and(|global| serves(look, &global));
         let count = completed(from, milestones, look, served);
-        let passages = passages(count, restarting.began, milestones, look);
+        let passages = passages(count, began, milestones, look);
         let kinds = kinds(from, &passages, look);
         for (index, (passage, kind)) in (0_u32..).zip(passages.iter().zip(&kinds)) {
             events.push(Event::Restarted {
@@ -201,43 +170,18 @@ impl RestartTracker {
                 interrupted: if *kind == RestartType::Hard { from.busy } else { 0 },
             });
             let generation = from.generation.unwrap_or_default().advanced_by(index + 1);
-            self.unserved.push(Unserved { kind: *kind, began: passage.began, generation });
+            self.unserved.restarted(*kind, passage.began, generation);
         }
-        let mark = mark_after(restarting, count, look);
+        let mark = mark_after(from, count, look);
         let left_over = mark.generation < look.global().map(|it| it.running_generation);
         let last = self.milestones.forget_completed();
         self.state = State::Settled(mark);
         if left_over {
-            // One more signal was taken before this look, and the parent reads for it already.
+            // One more signal was taken before this look.
             let began = last.unwrap_or(look.at);
             events.push(Event::RestartBegan { at: began });
-            self.state = State::Restarting(Restarting::new(mark, began, reading));
+            self.state = State::Restarting(Restarting::new(mark, began, false));
         }
-    }
-
-    /// The first child of a generation ends the unserved time of every restart up to it.
-    fn notice_service(&mut self, look: &Look<'_>, events: &mut Vec<Event>) {
-        let Some(table) = look.table else { return };
-        let births: Vec<(Generation, Moment)> = look
-            .slots()
-            .iter()
-            .filter_map(|slot| {
-                let child = table.living(slot.pid)?;
-                Some((slot.generation, look.at.at_uptime(child.id.started)))
-            })
-            .collect();
-        self.unserved.retain(|waiting| {
-            let born = births
-                .iter()
-                .filter(|(generation, _)| *generation >= waiting.generation)
-                .map(|(_, born)| *born)
-                .min();
-            if let Some(born) = born {
-                let unserved = born.since(waiting.began);
-                events.push(Event::ServedAgain { kind: waiting.kind, unserved });
-            }
-            born.is_none()
-        });
     }
 }
 
@@ -253,23 +197,6 @@ impl Default for RestartTracker {
     }
 }
 
-fn mark(look: &Look<'_>) -> Mark {
-    let global = look.global();
-    Mark {
-        at: look.at,
-        generation: global.map(|global| global.running_generation),
-        restart_time: global.map(|global| global.restart_time),
-        pid_file: look.pid_file,
-        pid_file_is_fresh: true,
-        busy: busy_workers(look),
-    }
-}
-
-fn busy_workers(look: &Look<'_>) -> u32 {
-    let statuses = look.slots().iter().flat_map(|slot| &slot.workers);
-    statuses.filter(|(status, _)| status.is_busy()).map(|(_, count)| count).sum()
-}
-
 /// A parent that has a pid file and reads its configuration is in the middle of a restart; one
 /// without is starting.
 fn first_state(look: &Look<'_>, reading: bool) -> State {
@@ -277,9 +204,9 @@ fn first_state(look: &Look<'_>, reading: bool) -> State {
         return State::New;
     }
     if !reading {
-        return State::Settled(mark(look));
+        return State::Settled(Mark::of(look));
     }
-    let mut from = mark(look);
+    let mut from = Mark::of(look);
     // The scoreboard shows the new generation from the signal on.
     from.generation = from.generation.map(|seen| Generation::new(seen.number().saturating_sub(1)));
     State::Restarting(Restarting::new(from, look.at, true))
@@ -290,37 +217,36 @@ fn first_state(look: &Look<'_>, reading: bool) -> State {
 fn leave_settled(from: Mark, look: &Look<'_>, reading: bool, events: &mut Vec<Event>) -> State {
     let Some(global) = look.global() else {
         let never_seen = from.generation.is_none();
-        let rewritten = from.pid_file.is_some() && is_rewritten(&from, look);
+        let rewritten = from.had_pid_file() && from.is_rewritten(look);
         if reading || (never_seen && rewritten) {
             return begin(from, look, reading, events);
         }
-        return State::Settled(Mark { at: look.at, ..from });
+        return State::Settled(from.still_true(look.at));
     };
     let (Some(generation), Some(restart_time)) = (from.generation, from.restart_time) else {
         // The first scoreboard of this parent: nothing to compare it with.
-        return State::Settled(mark(look));
+        return State::Settled(Mark::of(look));
     };
     let kept = global.restart_time == restart_time;
-    if has_fallen(&from, look) {
+    if from.has_fallen(look) {
         events.push(Event::Contradicted(Contradiction::GenerationFell));
-        return State::Settled(mark(look));
+        return State::Settled(Mark::of(look));
     }
     if kept && global.running_generation == generation {
-        return State::Settled(mark(look));
+        return State::Settled(Mark::of(look));
     }
     begin(from, look, reading, events)
 }
 
 fn begin(from: Mark, look: &Look<'_>, reading: bool, events: &mut Vec<Event>) -> State {
-    let began = first_trace(&from, look);
+    let began = from.first_trace(look);
     events.push(Event::RestartBegan { at: began });
     State::Restarting(Restarting::new(from, began, reading))
 }
 
 /// What is true once `count` restarts are behind the parent.
-fn mark_after(restarting: &Restarting, count: u32, look: &Look<'_>) -> Mark {
-    let from = &restarting.from;
-    let seen = mark(look);
+fn mark_after(from: &Mark, count: u32, look: &Look<'_>) -> Mark {
+    let seen = Mark::of(look);
     let reached = from.generation.map(|generation| generation.advanced_by(count));
     let generation = reached.min(seen.generation).or(seen.generation);
     let all = generation == seen.generation;
@@ -329,111 +255,18 @@ fn mark_after(restarting: &Restarting, count: u32, look: &Look<'_>) -> Mark {
     Mark {
         generation,
         restart_time: seen.restart_time.filter(|_| told),
-        pid_file_is_fresh: is_rewritten(from, look),
+        pid_file_is_fresh: from.is_rewritten(look),
         ..seen
     }
 }
 
-/// The earliest that anything tells of the signal: a child that left, a worker's last words in the
-/// scoreboard, the configuration's opening; at the latest this look.
-fn first_trace(from: &Mark, look: &Look<'_>) -> Moment {
-    let traces = look.traces.iter().filter_map(|trace| match trace.kind {
-        TraceKind::ConfigOpened | TraceKind::PidFileWritten | TraceKind::Exited(_) => {
-            Some(trace.at)
-        }
-        TraceKind::PidFileRemoved => None,
-    });
-    let last_words = look
-        .slots()
-        .iter()
-        .flat_map(|slot| &slot.workers_left)
-        .map(|left| look.at.at_wall(*left))
-        .filter(|left| *left > from.at && *left <= look.at);
-    traces.chain(last_words).min().unwrap_or(look.at).min(look.at)
-}
-
-/// The pid file was written since `from`: httpd does so after it has read its configuration.
-fn is_rewritten(from: &Mark, look: &Look<'_>) -> bool {
-    from.pid_file_is_fresh && look.pid_file.is_some() && look.pid_file != from.pid_file
-}
-
-impl Mark {
-    /// The scoreboard is the one that was seen then, and nothing in it moved.
-    fn is_of(&self, global: &Global) -> bool {
-        self.generation == Some(global.running_generation)
-            && self.restart_time == Some(global.restart_time)
-    }
-}
-
-/// The generation of one scoreboard only grows.
-fn has_fallen(from: &Mark, look: &Look<'_>) -> bool {
-    look.global().is_some_and(|global| {
-        from.restart_time == Some(global.restart_time)
-            && from.generation.is_some_and(|from| global.running_generation < from)
-    })
-}
-
-/// What looked like a restart was none: the scoreboard is back, and nothing in it moved.
-fn is_unchanged(from: &Mark, look: &Look<'_>, reading: bool) -> bool {
-    !reading && look.global().is_some_and(|global| from.is_of(&global))
-}
-
-/// A look reads the pid file, then the parent's signal mask, then the scoreboard. So a parent that
-/// had written the pid file and catches crashes again has a scoreboard that is final.
-fn has_resumed(restarting: &Restarting, look: &Look<'_>, shows_reading: bool) -> bool {
-    if look.table.is_none() {
-        return false;
-    }
-    let from = &restarting.from;
-    let done = |stamp| shows_reading || is_older(stamp, look);
-    let written = is_rewritten(from, look) && done(look.pid_file.map(|it| it.written));
-    let Some(global) = look.global() else {
-        return from.generation.is_none() && written;
-    };
-    let proven = restarting.reading_seen || serves(look, &global);
-    match from.restart_time {
-        Some(before) if before == global.restart_time => {
-            let moved = from.generation.is_some_and(|from| global.running_generation > from);
-            moved && (proven || written)
-        }
-        // For some microseconds a new scoreboard says generation 0.
-        Some(_) => {
-            let moved = from.generation.is_none_or(|from| global.running_generation >= from);
-            moved && (proven || done(Some(global.restart_time)))
-        }
-        None => proven || written,
-    }
-}
-
-/// What httpd does last in a restart, it has done by then: some releases do not change their
-/// signal mask while they read the configuration.
-fn is_older(stamp: Option<Timestamp>, look: &Look<'_>) -> bool {
-    stamp.is_some_and(|stamp| look.at.since(look.at.at_wall(stamp)) > RESUMES_WITHIN)
-}
-
-/// A child of the running generation lives.
-fn serves(look: &Look<'_>, global: &Global) -> bool {
-    let Some(table) = look.table else {
-        return false;
-    };
-    look.slots().iter().any(|slot| {
-        slot.generation == global.running_generation && table.living(slot.pid).is_some()
-    })
-}
-
-/// Once the pid file is new the parent will resume at once, and nothing will tell. The wait
-/// doubles, so that a parent that hangs just there is not polled.
-fn soon(restarting: &Restarting, look: &Look<'_>) -> Option<Moment> {
-    let written = look.pid_file.filter(|_| is_rewritten(&restarting.from, look))?.written;
-    let waited = look.at.since(look.at.at_wall(written));
-    (waited < Duration::from_secs(1)).then(|| look.at.after(waited.max(RESUMES_WITHIN)))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::{
-        model::{event::DrainOutcome, process::ExitStatus},
+        model::{event::DrainOutcome, process::ExitStatus, snapshot::TraceKind},
         track::fixture::{Story, after},
     };
 
