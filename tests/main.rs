@@ -15,5 +15,6 @@ mod harness;
 mod harness_itself;
 mod http;
 mod restarts;
+mod running;
 mod scoreboard_dumps;
 mod tracker_laws;

@@ -7,7 +7,11 @@ pub mod run;
 
 use std::io::{self, Write as _};
 
-use crate::{config::ConfigError, exit::Exit};
+use crate::{
+    config::ConfigError,
+    exit::Exit,
+    expose::{server::BindError, web_config::WebConfigError},
+};
 
 /// Tells the operator why a command failed, and chooses the exit code.
 #[must_use]
@@ -17,7 +21,13 @@ pub fn report(error: &anyhow::Error) -> Exit {
         return if error.is_permission() { Exit::Permission } else { Exit::Usage };
     }
     complain(&format!("gracekeeper: {error:#}"));
-    Exit::Internal
+    if error.is::<WebConfigError>() {
+        Exit::Usage
+    } else if error.downcast_ref().is_some_and(BindError::is_permission) {
+        Exit::Permission
+    } else {
+        Exit::Internal
+    }
 }
 
 /// Writes text for the operator, or for the next program of a pipe.

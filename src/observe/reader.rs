@@ -153,14 +153,13 @@ fn find(
     family: &Family<'_>,
     layout: Option<Layout>,
 ) -> Result<Found, Why> {
-    let places = match in_memory(table, parent) {
-        Ok(places) => places,
-        Err(Why::Permission) => in_files(Path::new("/dev/shm")).map_err(|_| Why::Permission)?,
+    let (places, closed) = match in_memory(table, parent) {
+        Ok(places) => (places, false),
+        // The file of a `ScoreBoardFile` may be open where the parent's memory is closed.
+        Err(Why::Permission) => (in_files(Path::new("/dev/shm")).unwrap_or_default(), true),
         Err(why) => return Err(why),
     };
-    let foreign = matches!(places.first(), Some(Place { segment: Segment::Shared(_), .. }));
-    let silence = if foreign { Why::Permission } else { Why::Missing };
-    let mut refused = None;
+    let mut silence = if closed { Why::Permission } else { Why::Missing };
     let mut unproven = None;
     for place in places {
         let Ok(bytes) = place.read() else { continue };
@@ -169,12 +168,12 @@ fn find(
             Ok(reading) if reading.layout.is_some() => {
                 return Ok((place, reading.scoreboard, reading.layout));
             }
-            Ok(reading) if !foreign => unproven = Some((place, reading.scoreboard, None)),
-            Ok(_) => {}
-            Err(_) => refused = Some(Why::Invalid),
+            Ok(reading) if !closed => unproven = Some((place, reading.scoreboard, None)),
+            Err(_) if !closed => silence = Why::Invalid,
+            Ok(_) | Err(_) => {}
         }
     }
-    unproven.ok_or(if foreign { silence } else { refused.unwrap_or(silence) })
+    unproven.ok_or(silence)
 }
 
 /// The parent's shared mappings that could be scoreboards.

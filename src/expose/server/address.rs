@@ -50,6 +50,17 @@ pub enum BindError {
     },
 }
 
+impl BindError {
+    /// The operating system does not permit it: a port below 1024.
+    #[must_use]
+    pub fn is_permission(&self) -> bool {
+        match self {
+            Self::Resolve { .. } => false,
+            Self::Bind { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
+        }
+    }
+}
+
 /// Binds each `HOST:PORT`; an empty host is every address, port 0 picks a free one.
 pub fn bind(addresses: &[impl AsRef<str>]) -> Result<Vec<BoundListener>, BindError> {
     addresses.iter().map(|address| bind_one(address.as_ref())).collect()
