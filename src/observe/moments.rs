@@ -278,3 +278,121 @@ fn meaning(
 pub fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a process whose end is reported")]
+mod tests {
+    use std::{fs, process::Command};
+
+    use rustix::pipe::{PipeFlags, pipe_with};
+
+    use super::*;
+    use crate::model::time::Uptime;
+
+    fn moments() -> (Moments, OwnedFd) {
+        let (ear, wake) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
+        (Moments::new(ear).unwrap(), wake)
+    }
+
+    /// What happens until something does.
+    fn next(moments: &mut Moments) -> Happened {
+        moments.wait(Duration::from_secs(30)).unwrap()
+    }
+
+    fn kinds(moments: &mut Moments) -> Vec<(usize, TraceKind)> {
+        let happened = moments.wait(Duration::ZERO).unwrap();
+        happened.traces.iter().map(|stamped| (stamped.server, stamped.trace.kind)).collect()
+    }
+
+    #[test]
+    fn a_pid_file_is_written_by_rename_or_in_place_and_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("httpd.pid");
+        let (mut moments, _wake) = moments();
+        moments.watch_pid_file(3, &path);
+        fs::write(directory.path().join("httpd.pid.x"), "1\n").unwrap();
+        fs::write(directory.path().join("access.log"), "").unwrap();
+        assert_eq!(kinds(&mut moments), [], "other files");
+        fs::rename(directory.path().join("httpd.pid.x"), &path).unwrap();
+        assert_eq!(kinds(&mut moments), [(3, TraceKind::PidFileWritten)]);
+        fs::write(&path, "1\n").unwrap();
+        assert_eq!(kinds(&mut moments), [(3, TraceKind::PidFileWritten)]);
+        fs::remove_file(&path).unwrap();
+        assert_eq!(kinds(&mut moments), [(3, TraceKind::PidFileRemoved)]);
+    }
+
+    #[test]
+    fn a_directory_that_is_made_anew_is_watched_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let run = directory.path().join("run");
+        let path = run.join("httpd.pid");
+        let (mut moments, _wake) = moments();
+        moments.watch_pid_file(0, &path);
+        fs::create_dir(&run).unwrap();
+        for _ in 0..2 {
+            moments.watch_pid_file(0, &path);
+            fs::write(&path, "1\n").unwrap();
+            assert_eq!(kinds(&mut moments), [(0, TraceKind::PidFileWritten)]);
+            fs::remove_dir_all(&run).unwrap();
+            fs::create_dir(&run).unwrap();
+            kinds(&mut moments);
+        }
+    }
+
+    #[test]
+    fn servers_that_share_a_directory_hear_of_their_own_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut moments, _wake) = moments();
+        moments.watch_pid_file(0, &directory.path().join("a.pid"));
+        moments.watch_pid_file(1, &directory.path().join("b.pid"));
+        moments.watch_pid_file(0, &directory.path().join("a.pid"));
+        fs::write(directory.path().join("b.pid"), "1\n").unwrap();
+        assert_eq!(kinds(&mut moments), [(1, TraceKind::PidFileWritten)]);
+        fs::write(directory.path().join("a.pid"), "1\n").unwrap();
+        assert_eq!(kinds(&mut moments), [(0, TraceKind::PidFileWritten)]);
+    }
+
+    #[test]
+    fn a_configuration_that_an_editor_replaced_is_watched_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("httpd.conf");
+        fs::write(&path, "").unwrap();
+        let (mut moments, _wake) = moments();
+        moments.watch_configuration(2, &path);
+        fs::read(&path).unwrap();
+        assert_eq!(kinds(&mut moments), [(2, TraceKind::ConfigOpened)]);
+        fs::write(directory.path().join("new"), "").unwrap();
+        fs::rename(directory.path().join("new"), &path).unwrap();
+        moments.watch_configuration(2, &path);
+        kinds(&mut moments);
+        fs::read(&path).unwrap();
+        assert_eq!(kinds(&mut moments), [(2, TraceKind::ConfigOpened)]);
+    }
+
+    #[test]
+    fn the_end_of_a_held_process_is_reported_once() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = Pid::new(i32::try_from(child.id()).unwrap()).unwrap();
+        let id = ProcessId { pid, started: Uptime::from_micros(1) };
+        let (mut moments, _wake) = moments();
+        assert!(!moments.hold(0, id, |_| None), "it turned out to be somebody else");
+        assert!(moments.hold(4, id, |_| Some(id)));
+        child.kill().unwrap();
+        let happened = next(&mut moments);
+        let ended: Vec<_> = happened.traces.iter().map(|it| (it.server, it.trace.kind)).collect();
+        assert_eq!(ended, [(4, TraceKind::Exited(id))]);
+        child.wait().unwrap();
+        assert_eq!(kinds(&mut moments), []);
+        assert!(moments.pidfd(&id).is_some(), "its status may still be asked");
+        moments.release(&id);
+        assert!(!moments.holds(&id));
+    }
+
+    #[test]
+    fn another_thread_wakes_it() {
+        let (mut moments, wake) = moments();
+        rustix::io::write(&wake, b"11").unwrap();
+        assert!(next(&mut moments).woken);
+        assert_eq!(moments.wait(Duration::ZERO).unwrap(), Happened::default());
+    }
+}
