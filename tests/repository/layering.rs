@@ -31,7 +31,7 @@ const IMPURE: [&str; 14] = [
     "std::env",
     "std::fs",
     "std::net",
-    "std::os",
+    "std::os::fd",
     "std::process",
     "std::thread",
     "std::sync::Mutex",
