@@ -1,5 +1,7 @@
 //! The only reader of time.
 
+use std::time::Duration;
+
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use crate::model::time::{Moment, Timestamp, Uptime};
@@ -11,6 +13,13 @@ pub fn now() -> Moment {
         uptime: uptime(),
         wall: Timestamp::from_micros(micros(clock_gettime(ClockId::Realtime))),
     }
+}
+
+/// How long this thread has worked, whatever else the machine did meanwhile.
+#[must_use]
+pub fn work_of_this_thread() -> Duration {
+    let micros = micros(clock_gettime(ClockId::ThreadCPUTime));
+    Duration::from_micros(u64::try_from(micros).unwrap_or(0))
 }
 
 /// Time since boot, suspension included.

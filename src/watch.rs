@@ -44,9 +44,10 @@ use crate::{
 
 /// Discovery gives up beyond this many servers.
 const MOST_DISCOVERED: usize = 16;
-/// A look that something triggered follows the last one after this many times what that took: a
-/// storm of events costs a fifth of a core and loses nothing, for events are stamped as they come.
-const REST: u32 = 4;
+/// A look that something triggered follows the last one after this many times what that cost: a
+/// storm of events costs a fifth of a core, half of it in the reading process, and loses nothing,
+/// for events are stamped as they come. Cost is CPU time: a busy machine must not delay looks.
+const REST: u32 = 8;
 
 /// What the watch is told.
 #[derive(Clone, Debug)]
@@ -155,12 +156,12 @@ impl Watch {
                 return Ok(());
             }
             traces.extend(seen);
-            let at = clock::now();
+            let (at, before) = (clock::now(), clock::work_of_this_thread());
             self.look(at, std::mem::take(&mut traces));
-            let took = clock::now().since(at);
-            self.looks.observe(took);
+            self.looks.observe(clock::now().since(at));
             publish.send_replace(Arc::new(self.render(at)));
-            let rested = clock::now().after(took * REST);
+            let work = clock::work_of_this_thread().saturating_sub(before);
+            let rested = clock::now().after(work * REST);
             let regular = at.after(self.options.interval).max(rested);
             let deadline = self.servers.values().filter_map(|it| it.tracker.next_deadline()).min();
             let mut due = deadline.map_or(regular, |it| it.max(rested)).min(regular);

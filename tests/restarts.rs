@@ -98,6 +98,9 @@ fn an_idle_graceful_restart_is_counted_and_its_drain_too(mpm: Mpm) {
 fn a_held_request_drains_for_as_long_as_it_is_held(mpm: Mpm) {
     let (httpd, gracekeeper) = watched(mpm);
     let held = httpd.hold_requests(3);
+    gracekeeper.wait_until("the spare children are seen too", |metrics| {
+        children(metrics, "current") == f64::from(living(&httpd))
+    });
     httpd.graceful();
     let metrics = settled(&gracekeeper, 1.0);
     assert_restarts(&metrics, 1.0, 0.0, 0.0);

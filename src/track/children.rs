@@ -75,6 +75,7 @@ pub struct ChildrenTracker {
     exits: BTreeMap<ProcessId, Exit>,
     overlap_since: Option<Moment>,
     counts_starts: bool,
+    parent_ended: Option<Moment>,
 }
 
 impl ChildrenTracker {
@@ -118,18 +119,21 @@ impl ChildrenTracker {
         }
     }
 
-    /// The parent has ended: what left just before it left because of it.
+    /// The parent has ended: what leaves about then leaves because of it.
     pub fn parent_ended(&mut self, at: Moment) {
-        for exit in self.exits.values_mut() {
-            exit.ended_by_parent |= !exit.old && at.since(exit.at) < STOP_MAY_FOLLOW;
-        }
+        self.parent_ended = Some(at);
     }
 
     /// Says why children ended, as far as it is decided: not in the middle of a restart, whose
     /// type is not known yet.
     pub fn explain(&mut self, at: Moment, restart_in_progress: bool) -> Vec<Event> {
         let mut events = Vec::new();
+        let parent_ended = self.parent_ended;
         self.exits.retain(|_, exit| {
+            exit.ended_by_parent |= !exit.old
+                && parent_ended.is_some_and(|ended| {
+                    ended.since(exit.at).max(exit.at.since(ended)) < STOP_MAY_FOLLOW
+                });
             let reason = reason(exit, at, restart_in_progress);
             events.extend(reason.map(|reason| Event::ChildExited { reason }));
             reason.is_none()
@@ -242,5 +246,87 @@ fn reason(exit: &Exit, at: Moment, restart_in_progress: bool) -> Option<ExitReas
         Status::Known(ExitStatus::Code(0)) if at.since(exit.at) < STOP_MAY_FOLLOW => None,
         Status::Known(ExitStatus::Code(0)) => Some(ExitReason::Recycled),
         Status::Known(ExitStatus::Code(_)) => Some(ExitReason::Fatal),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::track::fixture::{Story, process};
+
+    #[test]
+    fn a_child_that_ends_is_told_why_once_that_is_decided() {
+        let mut story = Story::of_a_running_httpd();
+        story.exit(11, 2500, ExitStatus::Signal(11));
+        assert_eq!(story.look(2501), [Event::ChildExited { reason: ExitReason::Segv }]);
+        story.exit(12, 2600, ExitStatus::Code(0));
+        assert_eq!(story.look(2601), [], "a stop may follow");
+        assert_eq!(story.look(4700), [Event::ChildExited { reason: ExitReason::Recycled }]);
+        assert_eq!(story.tracker.assessment().children.map(|it| it.current), Some(0));
+    }
+
+    #[test]
+    fn every_status_has_a_reason() {
+        for (status, reason) in [
+            (ExitStatus::Signal(6), ExitReason::Abort),
+            (ExitStatus::Signal(9), ExitReason::Killed),
+            (ExitStatus::Signal(7), ExitReason::Signal),
+            (ExitStatus::Code(15), ExitReason::Fatal),
+        ] {
+            let mut story = Story::of_a_running_httpd();
+            story.exit(11, 2500, status);
+            assert_eq!(story.look(2501), [Event::ChildExited { reason }]);
+        }
+        let mut story = Story::of_a_running_httpd();
+        story.children.pop();
+        story.ended(process(12, 20), 2500, None);
+        assert_eq!(story.look(2501), [Event::ChildExited { reason: ExitReason::Unknown }]);
+    }
+
+    #[test]
+    fn what_leaves_with_its_parent_was_ended_by_it() {
+        let mut story = Story::of_a_running_httpd();
+        story.exit(11, 2500, ExitStatus::Code(0));
+        story.trace(2510, TraceKind::PidFileRemoved);
+        story.ended(process(1, 0), 2511, Some(ExitStatus::Code(0)));
+        story.exit(12, 2512, ExitStatus::Code(0));
+        story.parent = None;
+        let events = story.look(2513);
+        let terminated = Event::ChildExited { reason: ExitReason::Terminated };
+        assert_eq!(events.iter().filter(|event| **event == terminated).count(), 2);
+    }
+
+    #[test]
+    fn a_new_parents_children_do_not_make_those_of_the_old_one_current() {
+        let mut story = Story::of_a_running_httpd();
+        story.generation = 7;
+        story.reads_configuration(2500, 2504);
+        story.children = vec![(13, 2505, 7)];
+        story.look(2600);
+        story.ended(process(1, 0), 3000, Some(ExitStatus::Signal(9)));
+        story.parent = None;
+        story.children.clear();
+        story.orphans = vec![(13, 2505)];
+        story.look(3001);
+        assert_eq!(story.tracker.assessment().orphans, Some(1));
+        story.parent = Some(process(2, 4000));
+        story.generation = 0;
+        story.scoreboard = Some(4011);
+        story.pid_file = 4010;
+        story.children = vec![(21, 4020, 0)];
+        story.look(4100);
+        let assessment = story.tracker.assessment();
+        let children = assessment.children.unwrap();
+        assert_eq!((children.current, children.old), (1, 1));
+        assert_eq!(assessment.generations, Some(2));
+        assert_eq!(story.tally.restarts[&crate::model::event::RestartType::Full], 1);
+    }
+
+    #[test]
+    fn only_children_that_were_not_there_before_are_starts() {
+        let mut story = Story::of_a_running_httpd();
+        assert_eq!(story.tally.child_starts, 0, "they were there already");
+        story.children.push((13, 2100, 0));
+        assert_eq!(story.look(2200), [Event::ChildrenStarted { count: 1 }]);
     }
 }

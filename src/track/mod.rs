@@ -7,13 +7,17 @@ pub mod assessment;
 pub mod board;
 pub mod children;
 pub mod drain;
+#[cfg(test)]
+mod fixture;
 pub mod full_restart;
 pub mod histogram;
 pub mod look;
+mod mark;
 mod passage;
 pub mod restart;
 pub mod server;
 pub mod serving;
 pub mod stop;
 pub mod tally;
+mod unserved;
 pub mod witness;

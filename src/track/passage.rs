@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{look::Look, restart::Mark};
+use super::{look::Look, mark::Mark};
 use crate::model::{event::RestartType, scoreboard::Global, snapshot::TraceKind, time::Moment};
 
 /// One restart that was gone through, before its type is known.

@@ -12,35 +12,17 @@
 //! The generation moves with the signal, `restart_time` only at the end of a hard restart, up to
 //! ten seconds later. So the type is decided when the parent has resumed, not before.
 
-use std::time::Duration;
-
 use super::{
     look::Look,
+    mark::{Mark, serves},
     passage::{Milestones, completed, kinds, passages},
+    unserved::UnservedTracker,
 };
 use crate::model::{
     event::{Contradiction, Event, RestartType},
-    scoreboard::{Generation, Global},
-    snapshot::{PidFileStamp, TraceKind},
-    time::{Moment, Timestamp},
+    scoreboard::Generation,
+    time::Moment,
 };
-
-/// Between the pid file and the resuming lie some hundred microseconds: a hard restart makes its
-/// scoreboard then, and writes the running generation into it.
-const RESUMES_WITHIN: Duration = Duration::from_millis(20);
-
-/// What was true when the parent last ran normally.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Mark {
-    at: Moment,
-    pub(super) generation: Option<Generation>,
-    pub(super) restart_time: Option<Timestamp>,
-    pid_file: Option<PidFileStamp>,
-    /// `pid_file` is what this restart left: a look reads it before the scoreboard, and may have
-    /// found the one before.
-    pid_file_is_fresh: bool,
-    busy: u32,
-}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
@@ -64,14 +46,6 @@ struct Restarting {
     soon: Option<Moment>,
 }
 
-/// A restart whose new generation has no child yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Unserved {
-    kind: RestartType,
-    began: Moment,
-    generation: Generation,
-}
-
 /// Follows the restarts of one parent.
 #[derive(Clone, Debug)]
 pub struct RestartTracker {
@@ -83,7 +57,7 @@ pub struct RestartTracker {
     shows_reading: bool,
     /// What was stamped since the last look at which all restarts were told apart.
     milestones: Milestones,
-    unserved: Vec<Unserved>,
+    unserved: UnservedTracker,
 }
 
 impl RestartTracker {
@@ -95,7 +69,7 @@ impl RestartTracker {
             catches_crashes: false,
             shows_reading: false,
             milestones: Milestones { opened: Vec::new(), written: Vec::new() },
-            unserved: Vec::new(),
+            unserved: UnservedTracker::new(),
         }
     }
 
@@ -146,20 +120,25 @@ impl RestartTracker {
         }
         if let State::Restarting(restarting) = &mut self.state {
             restarting.moved |= look.global().is_some_and(|it| !restarting.from.is_of(&it));
-            if is_unchanged(&restarting.from, look, reading) {
-                self.state = State::Settled(mark(look));
-            } else if !reading && has_resumed(restarting, look, shown) {
-                let resumed = restarting.clone();
-                self.resume(&resumed, look, reading, &mut events);
+            let from = restarting.from;
+            if from.has_fallen(look) {
+                events.push(Event::Contradicted(Contradiction::GenerationFell));
+                self.state = State::Settled(Mark::of(look));
+            } else if !reading && look.global().is_some_and(|global| from.is_of(&global)) {
+                // No restart after all: the scoreboard is back, and nothing in it moved.
+                self.state = State::Settled(Mark::of(look));
+            } else if !reading && from.has_resumed(look, restarting.reading_seen, shown) {
+                let began = restarting.began;
+                self.resume(&from, began, look, &mut events);
             } else {
                 restarting.reading_seen |= reading;
-                restarting.soon = soon(restarting, look);
+                restarting.soon = from.look_again(look);
             }
         }
         if matches!(self.state, State::Settled(_)) && look.scoreboard.is_some() {
             self.milestones = Milestones::default();
         }
-        self.notice_service(look, &mut events);
+        events.extend(self.unserved.observe(look));
         events
     }
 
@@ -175,18 +154,11 @@ impl RestartTracker {
         reading
     }
 
-    fn resume(
-        &mut self,
-        restarting: &Restarting,
-        look: &Look<'_>,
-        reading: bool,
-        events: &mut Vec<Event>,
-    ) {
-        let from = &restarting.from;
+    fn resume(&mut self, from: &Mark, began: Moment, look: &Look<'_>, events: &mut Vec<Event>) {
         let milestones = &self.milestones;
-        let served = !reading && look.global().is_some_and(|global| serves(look, &global));
+        let served = look.global().is_some_and(|global| serves(look, &global));
         let count = completed(from, milestones, look, served);
-        let passages = passages(count, restarting.began, milestones, look);
+        let passages = passages(count, began, milestones, look);
         let kinds = kinds(from, &passages, look);
         for (index, (passage, kind)) in (0_u32..).zip(passages.iter().zip(&kinds)) {
             events.push(Event::Restarted {
@@ -198,43 +170,18 @@ impl RestartTracker {
                 interrupted: if *kind == RestartType::Hard { from.busy } else { 0 },
             });
             let generation = from.generation.unwrap_or_default().advanced_by(index + 1);
-            self.unserved.push(Unserved { kind: *kind, began: passage.began, generation });
+            self.unserved.restarted(*kind, passage.began, generation);
         }
-        let mark = mark_after(restarting, count, look);
+        let mark = mark_after(from, count, look);
         let left_over = mark.generation < look.global().map(|it| it.running_generation);
         let last = self.milestones.forget_completed();
         self.state = State::Settled(mark);
         if left_over {
-            // One more signal was taken before this look, and the parent reads for it already.
+            // One more signal was taken before this look.
             let began = last.unwrap_or(look.at);
             events.push(Event::RestartBegan { at: began });
-            self.state = State::Restarting(Restarting::new(mark, began, reading));
+            self.state = State::Restarting(Restarting::new(mark, began, false));
         }
-    }
-
-    /// The first child of a generation ends the unserved time of every restart up to it.
-    fn notice_service(&mut self, look: &Look<'_>, events: &mut Vec<Event>) {
-        let Some(table) = look.table else { return };
-        let births: Vec<(Generation, Moment)> = look
-            .slots()
-            .iter()
-            .filter_map(|slot| {
-                let child = table.living(slot.pid)?;
-                Some((slot.generation, look.at.at_uptime(child.id.started)))
-            })
-            .collect();
-        self.unserved.retain(|waiting| {
-            let born = births
-                .iter()
-                .filter(|(generation, _)| *generation >= waiting.generation)
-                .map(|(_, born)| *born)
-                .min();
-            if let Some(born) = born {
-                let unserved = born.since(waiting.began);
-                events.push(Event::ServedAgain { kind: waiting.kind, unserved });
-            }
-            born.is_none()
-        });
     }
 }
 
@@ -250,23 +197,6 @@ impl Default for RestartTracker {
     }
 }
 
-fn mark(look: &Look<'_>) -> Mark {
-    let global = look.global();
-    Mark {
-        at: look.at,
-        generation: global.map(|global| global.running_generation),
-        restart_time: global.map(|global| global.restart_time),
-        pid_file: look.pid_file,
-        pid_file_is_fresh: true,
-        busy: busy_workers(look),
-    }
-}
-
-fn busy_workers(look: &Look<'_>) -> u32 {
-    let statuses = look.slots().iter().flat_map(|slot| &slot.workers);
-    statuses.filter(|(status, _)| status.is_busy()).map(|(_, count)| count).sum()
-}
-
 /// A parent that has a pid file and reads its configuration is in the middle of a restart; one
 /// without is starting.
 fn first_state(look: &Look<'_>, reading: bool) -> State {
@@ -274,9 +204,9 @@ fn first_state(look: &Look<'_>, reading: bool) -> State {
         return State::New;
     }
     if !reading {
-        return State::Settled(mark(look));
+        return State::Settled(Mark::of(look));
     }
-    let mut from = mark(look);
+    let mut from = Mark::of(look);
     // The scoreboard shows the new generation from the signal on.
     from.generation = from.generation.map(|seen| Generation::new(seen.number().saturating_sub(1)));
     State::Restarting(Restarting::new(from, look.at, true))
@@ -287,37 +217,36 @@ fn first_state(look: &Look<'_>, reading: bool) -> State {
 fn leave_settled(from: Mark, look: &Look<'_>, reading: bool, events: &mut Vec<Event>) -> State {
     let Some(global) = look.global() else {
         let never_seen = from.generation.is_none();
-        let rewritten = from.pid_file.is_some() && is_rewritten(&from, look);
+        let rewritten = from.had_pid_file() && from.is_rewritten(look);
         if reading || (never_seen && rewritten) {
             return begin(from, look, reading, events);
         }
-        return State::Settled(Mark { at: look.at, ..from });
+        return State::Settled(from.still_true(look.at));
     };
     let (Some(generation), Some(restart_time)) = (from.generation, from.restart_time) else {
         // The first scoreboard of this parent: nothing to compare it with.
-        return State::Settled(mark(look));
+        return State::Settled(Mark::of(look));
     };
     let kept = global.restart_time == restart_time;
-    if kept && global.running_generation < generation {
+    if from.has_fallen(look) {
         events.push(Event::Contradicted(Contradiction::GenerationFell));
-        return State::Settled(mark(look));
+        return State::Settled(Mark::of(look));
     }
     if kept && global.running_generation == generation {
-        return State::Settled(mark(look));
+        return State::Settled(Mark::of(look));
     }
     begin(from, look, reading, events)
 }
 
 fn begin(from: Mark, look: &Look<'_>, reading: bool, events: &mut Vec<Event>) -> State {
-    let began = first_trace(&from, look);
+    let began = from.first_trace(look);
     events.push(Event::RestartBegan { at: began });
     State::Restarting(Restarting::new(from, began, reading))
 }
 
 /// What is true once `count` restarts are behind the parent.
-fn mark_after(restarting: &Restarting, count: u32, look: &Look<'_>) -> Mark {
-    let from = &restarting.from;
-    let seen = mark(look);
+fn mark_after(from: &Mark, count: u32, look: &Look<'_>) -> Mark {
+    let seen = Mark::of(look);
     let reached = from.generation.map(|generation| generation.advanced_by(count));
     let generation = reached.min(seen.generation).or(seen.generation);
     let all = generation == seen.generation;
@@ -326,94 +255,206 @@ fn mark_after(restarting: &Restarting, count: u32, look: &Look<'_>) -> Mark {
     Mark {
         generation,
         restart_time: seen.restart_time.filter(|_| told),
-        pid_file_is_fresh: is_rewritten(from, look),
+        pid_file_is_fresh: from.is_rewritten(look),
         ..seen
     }
 }
 
-/// The earliest that anything tells of the signal: a child that left, a worker's last words in the
-/// scoreboard, the configuration's opening; at the latest this look.
-fn first_trace(from: &Mark, look: &Look<'_>) -> Moment {
-    let traces = look.traces.iter().filter_map(|trace| match trace.kind {
-        TraceKind::ConfigOpened | TraceKind::PidFileWritten | TraceKind::Exited(_) => {
-            Some(trace.at)
-        }
-        TraceKind::PidFileRemoved => None,
-    });
-    let last_words = look
-        .slots()
-        .iter()
-        .flat_map(|slot| &slot.workers_left)
-        .map(|left| look.at.at_wall(*left))
-        .filter(|left| *left > from.at && *left <= look.at);
-    traces.chain(last_words).min().unwrap_or(look.at).min(look.at)
-}
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
 
-/// The pid file was written since `from`: httpd does so after it has read its configuration.
-fn is_rewritten(from: &Mark, look: &Look<'_>) -> bool {
-    from.pid_file_is_fresh && look.pid_file.is_some() && look.pid_file != from.pid_file
-}
-
-impl Mark {
-    /// The scoreboard is the one that was seen then, and nothing in it moved.
-    fn is_of(&self, global: &Global) -> bool {
-        self.generation == Some(global.running_generation)
-            && self.restart_time == Some(global.restart_time)
-    }
-}
-
-/// What looked like a restart was none: the scoreboard is back, and nothing in it moved.
-fn is_unchanged(from: &Mark, look: &Look<'_>, reading: bool) -> bool {
-    !reading && look.global().is_some_and(|global| from.is_of(&global))
-}
-
-/// A look reads the pid file, then the parent's signal mask, then the scoreboard. So a parent that
-/// had written the pid file and catches crashes again has a scoreboard that is final.
-fn has_resumed(restarting: &Restarting, look: &Look<'_>, shows_reading: bool) -> bool {
-    if look.table.is_none() {
-        return false;
-    }
-    let from = &restarting.from;
-    let done = |stamp| shows_reading || is_older(stamp, look);
-    let written = is_rewritten(from, look) && done(look.pid_file.map(|it| it.written));
-    let Some(global) = look.global() else {
-        return from.generation.is_none() && written;
+    use super::*;
+    use crate::{
+        model::{event::DrainOutcome, process::ExitStatus, snapshot::TraceKind},
+        track::fixture::{Story, after},
     };
-    let proven = restarting.reading_seen || serves(look, &global);
-    match from.restart_time {
-        Some(before) if before == global.restart_time => {
-            let moved = from.generation.is_some_and(|from| global.running_generation > from);
-            moved && (proven || written)
+
+    const LEFT: ExitStatus = ExitStatus::Code(0);
+
+    fn restarted(events: &[Event]) -> Vec<(RestartType, Moment, Option<u128>, bool)> {
+        let mut restarts = Vec::new();
+        for event in events {
+            if let Event::Restarted { kind, began, took, coalesced, .. } = event {
+                restarts.push((*kind, *began, took.map(|took| took.as_millis()), *coalesced));
+            }
         }
-        // For some microseconds a new scoreboard says generation 0.
-        Some(_) => {
-            let moved = from.generation.is_none_or(|from| global.running_generation >= from);
-            moved && (proven || done(Some(global.restart_time)))
-        }
-        None => proven || written,
+        restarts
     }
-}
 
-/// What httpd does last in a restart, it has done by then: some releases do not change their
-/// signal mask while they read the configuration.
-fn is_older(stamp: Option<Timestamp>, look: &Look<'_>) -> bool {
-    stamp.is_some_and(|stamp| look.at.since(look.at.at_wall(stamp)) > RESUMES_WITHIN)
-}
+    #[test]
+    fn a_graceful_restart_between_two_looks_is_timed_by_its_traces() {
+        let mut story = Story::of_a_running_httpd();
+        story.generation = 1;
+        story.exit(11, 2502, LEFT);
+        story.reads_configuration(2503, 2507);
+        story.children.push((13, 2509, 1));
+        let events = story.look(2540);
+        let graceful = (RestartType::Graceful, after(2502), Some(5), false);
+        assert_eq!(restarted(&events), [graceful]);
+        let unserved = Duration::from_millis(7);
+        assert!(events.contains(&Event::ServedAgain { kind: RestartType::Graceful, unserved }));
+        assert_eq!(story.look(3540), [Event::Overlapped { lasted: Duration::from_secs(1) }]);
+    }
 
-/// A child of the running generation lives.
-fn serves(look: &Look<'_>, global: &Global) -> bool {
-    let Some(table) = look.table else {
-        return false;
-    };
-    look.slots().iter().any(|slot| {
-        slot.generation == global.running_generation && table.living(slot.pid).is_some()
-    })
-}
+    #[test]
+    fn the_generation_moves_first_and_tells_no_type_yet() {
+        let mut story = Story::of_a_running_httpd();
+        story.busy = 3;
+        story.look(2400);
+        story.generation = 1;
+        story.exit(11, 2501, LEFT);
+        assert_eq!(restarted(&story.look(2502)), []);
+        assert_eq!(story.tracker.assessment().restart_since, Some(after(2501)));
+        // The ladder: 10 s later the last child is killed, and only then the configuration read.
+        story.look(3502);
+        story.exit(12, 12_500, ExitStatus::Signal(9));
+        story.look(12_500);
+        story.reads_configuration(12_502, 12_510);
+        story.scoreboard = Some(12_511);
+        story.children = vec![(13, 12_511, 1)];
+        let hard = (RestartType::Hard, after(2501), Some(10_010), false);
+        assert_eq!(restarted(&story.look(12_515)), [hard]);
+        assert_eq!(story.tally.interrupted_requests, 6, "three of each child");
+        assert_eq!(story.tracker.assessment().restart_since, None);
+    }
 
-/// Once the pid file is new the parent will resume at once, and nothing will tell. The wait
-/// doubles, so that a parent that hangs just there is not polled.
-fn soon(restarting: &Restarting, look: &Look<'_>) -> Option<Moment> {
-    let written = look.pid_file.filter(|_| is_rewritten(&restarting.from, look))?.written;
-    let waited = look.at.since(look.at.at_wall(written));
-    (waited < Duration::from_secs(1)).then(|| look.at.after(waited.max(RESUMES_WITHIN)))
+    #[test]
+    fn an_old_scoreboard_beside_a_new_pid_file_is_no_graceful_restart_yet() {
+        let mut story = Story::of_a_running_httpd();
+        story.generation = 1;
+        story.children.clear();
+        story.catches_crashes = false;
+        story.reads_configuration(2503, 2507);
+        assert_eq!(restarted(&story.look(2508)), []);
+        let soon = story.tracker.next_deadline().unwrap();
+        assert!(soon <= after(2508 + 1000), "nothing else will tell of the resuming");
+        story.catches_crashes = true;
+        story.scoreboard = Some(2508);
+        assert_eq!(restarted(&story.look(2530)).len(), 1);
+        assert_eq!(story.tally.restarts[&RestartType::Hard], 1);
+    }
+
+    #[test]
+    fn of_several_restarts_in_one_look_each_is_counted() {
+        let mut story = Story::of_a_running_httpd();
+        story.generation = 3;
+        for start in [2500, 2520, 2540] {
+            story.reads_configuration(start, start + 4);
+        }
+        story.children.push((13, 2550, 3));
+        let events = story.look(2600);
+        let graceful = |at, coalesced| (RestartType::Graceful, after(at), Some(4), coalesced);
+        let expected = [graceful(2500, false), graceful(2520, true), graceful(2540, true)];
+        assert_eq!(restarted(&events), expected);
+        assert_eq!(story.tally.coalesced, 2);
+        let unserved = &story.tally.unserved[&RestartType::Graceful];
+        assert_eq!((unserved.count(), unserved.sum()), (3, Duration::from_millis(90)));
+    }
+
+    #[test]
+    fn what_a_new_scoreboard_hides_is_unknown() {
+        let mut story = Story::of_a_running_httpd();
+        story.generation = 3;
+        for start in [2500, 2520, 2540] {
+            story.reads_configuration(start, start + 4);
+        }
+        story.scoreboard = Some(2545);
+        story.children = vec![(13, 2550, 3)];
+        let kinds: Vec<_> = restarted(&story.look(2600)).iter().map(|it| it.0).collect();
+        assert_eq!(kinds, [RestartType::Unknown, RestartType::Unknown, RestartType::Hard]);
+    }
+
+    #[test]
+    fn what_comes_after_the_scoreboard_is_known() {
+        let mut story = Story::of_a_running_httpd();
+        story.generation = 2;
+        story.reads_configuration(2500, 2504);
+        story.scoreboard = Some(2505);
+        story.reads_configuration(2520, 2524);
+        story.children = vec![(13, 2550, 2)];
+        let kinds: Vec<_> = restarted(&story.look(2600)).iter().map(|it| it.0).collect();
+        assert_eq!(kinds, [RestartType::Hard, RestartType::Graceful]);
+    }
+
+    #[test]
+    fn a_hang_is_in_progress_until_it_is_hung() {
+        let mut story = Story::of_a_running_httpd();
+        story.generation = 1;
+        story.catches_crashes = false;
+        story.trace(2503, TraceKind::ConfigOpened);
+        story.look(2503);
+        assert_eq!(story.tracker.next_deadline(), Some(after(5503)), "serving, first");
+        story.look(62_502);
+        assert!(!story.tracker.assessment().restart_hung);
+        assert_eq!(story.tracker.next_deadline(), Some(after(62_503)));
+        story.look(62_503);
+        assert!(story.tracker.assessment().restart_hung);
+        story.catches_crashes = true;
+        story.trace(70_000, TraceKind::PidFileWritten);
+        story.pid_file = 70_000;
+        story.children.push((13, 70_001, 1));
+        let graceful = (RestartType::Graceful, after(2503), Some(67_497), false);
+        assert_eq!(restarted(&story.look(70_010)), [graceful]);
+        assert!(!story.tracker.assessment().restart_hung);
+    }
+
+    #[test]
+    fn a_scoreboard_that_cannot_be_read_delays_and_invents_nothing() {
+        let mut story = Story::of_a_running_httpd();
+        story.scoreboard = None;
+        story.look(2400);
+        story.generation = 1;
+        story.reads_configuration(2503, 2507);
+        story.children.push((13, 2510, 1));
+        assert_eq!(restarted(&story.look(2600)), []);
+        story.scoreboard = Some(11);
+        assert_eq!(restarted(&story.look(3600)).len(), 1);
+        assert_eq!(story.tally.restarts[&RestartType::Graceful], 1);
+    }
+
+    #[test]
+    fn a_configtest_is_no_restart() {
+        let mut story = Story::of_a_running_httpd();
+        story.trace(2503, TraceKind::ConfigOpened);
+        assert_eq!(story.look(2504), []);
+        assert_eq!(story.tracker.assessment().restart_since, None);
+    }
+
+    #[test]
+    fn a_generation_that_falls_is_a_contradiction_and_no_restart() {
+        let mut story = Story::of_a_running_httpd();
+        story.generation = 5;
+        story.reads_configuration(2503, 2507);
+        story.children.push((13, 2510, 5));
+        story.look(2600);
+        let counted = story.tally.restarts.clone();
+        story.generation = 2;
+        let events = story.look(2700);
+        assert!(events.contains(&Event::Contradicted(Contradiction::GenerationFell)));
+        assert_eq!(story.tally.restarts, counted);
+    }
+
+    #[test]
+    fn a_hard_restart_interrupts_the_drain_that_it_finds() {
+        let mut story = Story::of_a_running_httpd();
+        story.generation = 1;
+        story.reads_configuration(2503, 2507);
+        story.children.push((13, 2510, 1));
+        story.look(2600);
+        assert_eq!(story.tracker.assessment().drains.len(), 1);
+        story.generation = 2;
+        story.exit(11, 4501, LEFT);
+        story.exit(12, 4502, LEFT);
+        story.look(4502);
+        assert_eq!(story.tally.drains[&DrainOutcome::Drained].count(), 0, "not decided yet");
+        story.exit(13, 4503, LEFT);
+        story.reads_configuration(4520, 4524);
+        story.scoreboard = Some(4525);
+        story.children = vec![(14, 4526, 2)];
+        story.look(4600);
+        let interrupted = &story.tally.drains[&DrainOutcome::Interrupted];
+        assert_eq!((interrupted.count(), interrupted.sum()), (1, Duration::from_millis(1998)));
+        assert_eq!(story.tally.drains[&DrainOutcome::Drained].count(), 0);
+    }
 }

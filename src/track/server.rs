@@ -128,7 +128,9 @@ impl ServerTracker {
             None if replaced => snapshot.at,
             None => return,
         };
-        self.stops.ended(up.id, at, up.restart.proven(), events);
+        let opened = snapshot.traces.iter().filter(|it| it.kind == TraceKind::ConfigOpened);
+        let opened = opened.map(|trace| trace.at).filter(|opened| *opened <= at).max();
+        self.stops.ended(up.id, at, up.restart.proven(), opened, events);
         self.drains.interrupt(at, events);
         self.children.parent_ended(at);
         // A parent that never served leaves the server as its predecessor did.

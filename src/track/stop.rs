@@ -19,6 +19,8 @@ struct Ending {
     parent: ProcessId,
     at: Moment,
     pid_file_removed: Option<Moment>,
+    /// The configuration was opened after the last look at which no restart was in progress.
+    opened: Option<Moment>,
 }
 
 /// Follows how parents end.
@@ -40,20 +42,21 @@ impl StopTracker {
         }
     }
 
-    /// The parent ended; a restart was in progress since `restart`.
+    /// The parent ended: in a `restart` that had begun then, or, if the configuration was `opened`
+    /// since the last look, perhaps in one that ended it before anything else of it was seen.
     pub fn ended(
         &mut self,
         parent: ProcessId,
         at: Moment,
         restart: Option<Moment>,
+        opened: Option<Moment>,
         events: &mut Vec<Event>,
     ) {
         let pid_file_removed = self.pid_file_removed.take();
-        if let Some(began) = restart {
-            events.push(Event::RestartFailed { began, reason: FailureReason::Unknown });
-            events.push(Event::Stopped { at, kind: StopType::FailedRestart });
+        if let Some(began) = restart.filter(|_| pid_file_removed.is_none()) {
+            fail(began, at, events);
         } else {
-            self.endings.push(Ending { parent, at, pid_file_removed });
+            self.endings.push(Ending { parent, at, pid_file_removed, opened });
         }
     }
 
@@ -63,12 +66,26 @@ impl StopTracker {
         self.endings.retain(|ending| {
             let known = statuses.iter().find(|(id, _)| *id == ending.parent);
             if let Some((_, status)) = known {
-                events.push(Event::Stopped { at: ending.at, kind: kind(ending, *status) });
+                match (kind(ending, *status), ending.opened) {
+                    (StopType::Crash, Some(opened)) if exited(*status) => {
+                        fail(opened, ending.at, &mut events);
+                    }
+                    (kind, _) => events.push(Event::Stopped { at: ending.at, kind }),
+                }
             }
             known.is_none()
         });
         events
     }
+}
+
+fn fail(began: Moment, at: Moment, events: &mut Vec<Event>) {
+    events.push(Event::RestartFailed { began, reason: FailureReason::Unknown });
+    events.push(Event::Stopped { at, kind: StopType::FailedRestart });
+}
+
+fn exited(status: Option<ExitStatus>) -> bool {
+    matches!(status, Some(ExitStatus::Code(_)))
 }
 
 fn kind(ending: &Ending, status: Option<ExitStatus>) -> StopType {
@@ -81,5 +98,71 @@ fn kind(ending: &Ending, status: Option<ExitStatus>) -> StopType {
         (_, Some(lasted)) if lasted >= GRACEFUL_STOP_LASTS => StopType::GracefulStop,
         (Some(ExitStatus::Code(_)), _) | (None, Some(_)) => StopType::Stop,
         (None, None) => StopType::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::track::fixture::{Story, process};
+
+    /// How a parent ended that left at 5 s: what is said of it.
+    fn stopped(status: Option<ExitStatus>, before: &[(u64, TraceKind)]) -> Vec<StopType> {
+        let mut story = Story::of_a_running_httpd();
+        for (at, kind) in before {
+            story.trace(*at, *kind);
+        }
+        story.ended(process(1, 0), 5000, status);
+        story.parent = None;
+        story.children.clear();
+        let events = story.look(5001);
+        assert_eq!(story.tracker.assessment().up, Some(false), "at once");
+        let mut stops = Vec::new();
+        for event in events {
+            if let Event::Stopped { kind, .. } = event {
+                stops.push(kind);
+            }
+        }
+        stops
+    }
+
+    #[test]
+    fn the_exit_status_and_the_pid_file_tell_why() {
+        let removed = |at| [(at, TraceKind::PidFileRemoved)];
+        let code = |code| Some(ExitStatus::Code(code));
+        assert_eq!(stopped(code(0), &removed(4999)), [StopType::Stop]);
+        assert_eq!(stopped(code(0), &removed(3000)), [StopType::GracefulStop]);
+        assert_eq!(stopped(code(0), &[]), [StopType::Stop]);
+        assert_eq!(stopped(Some(ExitStatus::Signal(9)), &[]), [StopType::Killed]);
+        assert_eq!(stopped(Some(ExitStatus::Signal(11)), &[]), [StopType::Crash]);
+        assert_eq!(stopped(code(1), &[]), [StopType::Crash]);
+        assert_eq!(stopped(None, &[]), [StopType::Unknown]);
+        assert_eq!(stopped(None, &removed(4999)), [StopType::Stop]);
+    }
+
+    #[test]
+    fn a_configuration_that_was_opened_and_an_error_are_a_failed_restart() {
+        let opened = [(4990, TraceKind::ConfigOpened)];
+        assert_eq!(stopped(Some(ExitStatus::Code(1)), &opened), [StopType::FailedRestart]);
+        assert_eq!(stopped(Some(ExitStatus::Code(0)), &opened), [StopType::Stop]);
+        assert_eq!(stopped(Some(ExitStatus::Signal(11)), &opened), [StopType::Crash]);
+    }
+
+    #[test]
+    fn a_restart_that_is_in_progress_fails_with_its_parent() {
+        let mut story = Story::of_a_running_httpd();
+        story.generation = 1;
+        story.look(3000);
+        story.ended(process(1, 0), 5000, None);
+        story.parent = None;
+        let events = story.look(5001);
+        let reason = FailureReason::Unknown;
+        assert!(events.iter().any(|event| matches!(
+            event,
+            Event::RestartFailed { reason: why, .. } if *why == reason
+        )));
+        assert_eq!(story.tally.last_successful, Some(false));
+        assert_eq!(story.tally.stops[&StopType::FailedRestart], 1);
+        assert_eq!(story.tally.restarts.values().sum::<u64>(), 0);
     }
 }

@@ -1,0 +1,145 @@
+//! Snapshots for the machines' tests, told in milliseconds of an httpd's life.
+
+use std::time::Duration;
+
+use super::{server::ServerTracker, tally::Tally};
+use crate::model::{
+    event::Event,
+    process::{Child, ChildRole, ExitStatus, Pid, ProcessId, ProcessState, ProcessTable},
+    scoreboard::{Generation, Global, Scoreboard, Slot, SlotRecord, WorkerStatus},
+    snapshot::{ParentSighting, Part, PidFileStamp, ServerSnapshot, Trace, TraceKind},
+    source::Why,
+    time::{Moment, Timestamp, Uptime},
+};
+
+/// When the httpd of a test was started.
+const BIRTH: Moment = Moment {
+    uptime: Uptime::from_micros(1_000_000_000),
+    wall: Timestamp::from_micros(1_800_000_000_000_000),
+};
+
+/// A moment, in milliseconds after the httpd was started.
+pub(super) fn after(milliseconds: u64) -> Moment {
+    BIRTH.after(Duration::from_millis(milliseconds))
+}
+
+/// A process by its number, started then.
+pub(super) fn process(pid: i32, started: u64) -> ProcessId {
+    ProcessId { pid: Pid::new(pid).unwrap(), started: after(started).uptime }
+}
+
+/// An httpd as it may be seen, and a tracker that sees it.
+pub(super) struct Story {
+    pub(super) tracker: ServerTracker,
+    pub(super) tally: Tally,
+    pub(super) parent: Option<ProcessId>,
+    /// Number, start, generation.
+    pub(super) children: Vec<(i32, u64, i32)>,
+    pub(super) orphans: Vec<(i32, u64)>,
+    pub(super) generation: i32,
+    /// When the scoreboard was made; `None`: there is none to be read.
+    pub(super) scoreboard: Option<u64>,
+    pub(super) catches_crashes: bool,
+    /// When the pid file was written.
+    pub(super) pid_file: u64,
+    pub(super) busy: u32,
+    traces: Vec<Trace>,
+    statuses: Vec<(ProcessId, Option<ExitStatus>)>,
+}
+
+impl Story {
+    /// A parent of number 1 with the children 11 and 12, seen twice while nothing happens.
+    pub(super) fn of_a_running_httpd() -> Self {
+        let mut story = Self {
+            tracker: ServerTracker::new(Duration::from_secs(60)),
+            tally: Tally::default(),
+            parent: Some(process(1, 0)),
+            children: vec![(11, 20, 0), (12, 20, 0)],
+            orphans: Vec::new(),
+            generation: 0,
+            scoreboard: Some(11),
+            catches_crashes: true,
+            pid_file: 10,
+            busy: 0,
+            traces: Vec::new(),
+            statuses: Vec::new(),
+        };
+        story.look(1000);
+        story.look(2000);
+        story
+    }
+
+    pub(super) fn trace(&mut self, at: u64, kind: TraceKind) {
+        self.traces.push(Trace { at: after(at), kind });
+    }
+
+    /// The configuration is opened and the pid file written.
+    pub(super) fn reads_configuration(&mut self, opened: u64, written: u64) {
+        self.trace(opened, TraceKind::ConfigOpened);
+        self.trace(written, TraceKind::PidFileWritten);
+        self.pid_file = written;
+    }
+
+    /// A child leaves, and it is known how.
+    pub(super) fn exit(&mut self, pid: i32, at: u64, status: ExitStatus) {
+        let place = self.children.iter().position(|child| child.0 == pid).unwrap();
+        let (pid, started, _) = self.children.remove(place);
+        self.ended(process(pid, started), at, Some(status));
+    }
+
+    pub(super) fn ended(&mut self, id: ProcessId, at: u64, status: Option<ExitStatus>) {
+        self.trace(at, TraceKind::Exited(id));
+        self.statuses.push((id, status));
+    }
+
+    pub(super) fn look(&mut self, at: u64) -> Vec<Event> {
+        let snapshot = self.snapshot(at);
+        let events = self.tracker.observe(&snapshot);
+        for event in &events {
+            self.tally.count(event);
+        }
+        events
+    }
+
+    fn snapshot(&mut self, at: u64) -> ServerSnapshot {
+        let row = |pid, started| Child {
+            id: process(pid, started),
+            role: ChildRole::Httpd,
+            state: ProcessState::Alive,
+        };
+        let rows = self.children.iter().map(|(pid, started, _)| row(*pid, *started));
+        let slots = self.children.iter().zip(0..).map(|((pid, _, generation), slot)| SlotRecord {
+            slot: Slot::new(slot),
+            pid: Pid::new(*pid).unwrap(),
+            generation: Generation::new(*generation),
+            quiescing: false,
+            connections: 0,
+            workers: vec![(WorkerStatus::Ready, 5), (WorkerStatus::Sending, self.busy)],
+            workers_left: Vec::new(),
+        });
+        let scoreboard = self.scoreboard.map(|made| Scoreboard {
+            global: Global {
+                server_limit: 8,
+                thread_limit: 5,
+                running_generation: Generation::new(self.generation),
+                restart_time: after(made).wall,
+            },
+            slots: Some(slots.collect()),
+        });
+        let processes = Part::Seen(ProcessTable {
+            state: ProcessState::Alive,
+            catches_crashes: self.catches_crashes,
+            children: rows.map(|child| (child.id.pid, child)).collect(),
+        });
+        let inode = self.pid_file;
+        let pid_file = Some(PidFileStamp { written: after(self.pid_file).wall, inode });
+        let scoreboard = scoreboard.map_or(Part::Unseen(Why::Missing), Part::Seen);
+        ServerSnapshot {
+            at: after(at),
+            traces: std::mem::take(&mut self.traces),
+            parent: self.parent.map(|id| ParentSighting { id, processes, scoreboard, pid_file }),
+            orphans: self.orphans.iter().map(|(pid, started)| row(*pid, *started)).collect(),
+            statuses: std::mem::take(&mut self.statuses),
+        }
+    }
+}

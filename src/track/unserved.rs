@@ -1,0 +1,53 @@
+//! Restarts whose new generation has no child yet: nobody takes a connection.
+
+use super::look::Look;
+use crate::model::{
+    event::{Event, RestartType},
+    scoreboard::Generation,
+    time::Moment,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Waiting {
+    kind: RestartType,
+    began: Moment,
+    generation: Generation,
+}
+
+/// Follows the first child of each generation.
+#[derive(Clone, Debug, Default)]
+pub(super) struct UnservedTracker {
+    waiting: Vec<Waiting>,
+}
+
+impl UnservedTracker {
+    pub(super) const fn new() -> Self {
+        Self { waiting: Vec::new() }
+    }
+
+    /// A restart made `generation` the running one.
+    pub(super) fn restarted(&mut self, kind: RestartType, began: Moment, generation: Generation) {
+        self.waiting.push(Waiting { kind, began, generation });
+    }
+
+    /// The first child of a generation ends the unserved time of every restart up to it.
+    pub(super) fn observe(&mut self, look: &Look<'_>) -> Vec<Event> {
+        let mut events = Vec::new();
+        let Some(table) = look.table.filter(|_| !self.waiting.is_empty()) else { return events };
+        let births = look.slots().iter().filter_map(|slot| {
+            let child = table.living(slot.pid)?;
+            Some((slot.generation, look.at.at_uptime(child.id.started)))
+        });
+        let births: Vec<(Generation, Moment)> = births.collect();
+        self.waiting.retain(|waiting| {
+            let of_it = births.iter().filter(|(generation, _)| *generation >= waiting.generation);
+            let born = of_it.map(|(_, born)| *born).min();
+            events.extend(born.map(|born| Event::ServedAgain {
+                kind: waiting.kind,
+                unserved: born.since(waiting.began),
+            }));
+            born.is_none()
+        });
+        events
+    }
+}
