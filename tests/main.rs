@@ -14,6 +14,7 @@ mod fuzz_corpora;
 mod harness;
 mod harness_itself;
 mod http;
+mod repository;
 mod restarts;
 mod running;
 mod scoreboard_dumps;

@@ -1,7 +1,7 @@
 //! The configuration: TOML as typed, validated once, with flags over it.
 //!
-//! [`file`] reads it safely, [`typed`] finds each key with its line, [`value`] says what a value may
-//! be, [`keys`] and [`reload`] name every key once with its default, and [`settings`] is what comes out.
+//! `file` reads it safely, `typed` finds each key with its line, `value` says what a value may
+//! be, `keys` and `reload` name every key once with its default, and `settings` is what comes out.
 
 pub mod duration;
 pub mod error;
