@@ -358,7 +358,7 @@ impl Server {
         match event {
             Event::ParentAppeared { parent, .. } => info!(server, pid = %parent.pid, "up"),
             Event::Restarted { kind, took, interrupted, .. } => {
-                let seconds = took.map_or(f64::NAN, |took| took.as_secs_f64());
+                let seconds = took.map(seconds);
                 info!(server, r#type = kind.label(), seconds, interrupted, "restarted");
             }
             Event::RestartFailed { reason, .. } => {
@@ -368,7 +368,7 @@ impl Server {
             Event::DrainEnded { generation, lasted, children, outcome } => info!(
                 server,
                 %generation,
-                seconds = lasted.as_secs_f64(),
+                seconds = seconds(*lasted),
                 children,
                 outcome = outcome.label(),
                 "drain ended"
@@ -383,4 +383,9 @@ impl Server {
             | Event::Overlapped { .. } => {}
         }
     }
+}
+
+/// Seconds as people read them: to the microsecond, never with an exponent.
+fn seconds(duration: Duration) -> String {
+    format!("{:.6}", duration.as_secs_f64())
 }

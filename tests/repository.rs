@@ -30,7 +30,7 @@ const AT_THE_TOP: [&str; 13] = [
     "Makefile",
 ];
 /// Written by tools: by cargo, and by proptest for the seeds of `tests/`, at a place of its own.
-const WRITTEN_BY_TOOLS: [&str; 2] = ["target", "proptest-regressions"];
+const WRITTEN_BY_TOOLS: [&str; 1] = ["target"];
 
 /// A file of `src` without its tests.
 #[derive(Clone, Debug)]

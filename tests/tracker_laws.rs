@@ -488,7 +488,7 @@ fn calm_down(model: &mut Model, watched: &mut Watched) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_restart_is_counted_once(steps in steps()) {

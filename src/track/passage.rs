@@ -21,6 +21,10 @@ pub(super) struct Milestones {
     pub(super) written: Vec<Moment>,
 }
 
+/// The kernel's coarse clock, by which files are stamped, ticks 100 to 1000 times a second, mostly
+/// 250 times.
+const TICK: Duration = Duration::from_millis(4);
+
 /// More than anybody restarts between two looks; beyond it times are lost, never restarts.
 const MOST_MILESTONES: usize = 256;
 
@@ -84,18 +88,20 @@ pub(super) fn passages(
     passages
 }
 
-/// When the last restart resumed. The file's own time is the kernel's, the trace's is when this
-/// process came to read it; a hard restart makes its scoreboard after the pid file.
+/// When the last restart resumed: when the pid file was written, but for a hard restart, which makes
+/// its scoreboard after that.
+///
+/// The trace is when this process came to read the kernel's report: never too early, late on a
+/// busy machine. The file's own time is the kernel's clock of its last tick: never too late, early
+/// by less than `TICK`. Both may be younger than the look's beginning.
 fn latest_write(trace: Option<Moment>, began: Moment, look: &Look<'_>) -> Option<Moment> {
-    let written = look.pid_file.map(|stamp| look.at.at_wall(stamp.written));
-    // A coarse clock may stamp the file a tick before the trace that preceded it; both may be
-    // younger than the look's beginning.
-    let tick = Duration::from_millis(10);
     let latest = look.at.after(Duration::from_secs(1));
-    let plausible = |at: &Moment| at.after(tick) >= began && *at <= latest;
-    let scoreboard = look.global().map(|global| look.at.at_wall(global.restart_time));
-    let made = scoreboard.filter(|made| *made > began && *made <= latest);
-    written.filter(plausible).or(trace).max(made)
+    let plausible = |at: &Moment| *at >= began && *at <= latest;
+    let stamped = look.pid_file.map(|stamp| look.at.at_wall(stamp.written).after(TICK));
+    let stamped = stamped.filter(plausible);
+    let written = trace.min(stamped.or(trace)).or(stamped);
+    let made = look.global().map(|global| look.at.at_wall(global.restart_time));
+    written.max(made.filter(plausible))
 }
 
 /// The types of restarts that were gone through in one look.

@@ -111,8 +111,8 @@ impl ServerTracker {
         self.notice_end(snapshot, &mut events);
         self.notice_parent(snapshot, &mut events);
         let restarts = self.observe_restarts(snapshot);
+        events.extend(restarts.iter().cloned());
         self.observe_children(snapshot, &restarts, &mut events);
-        events.extend(restarts);
         self.notice_full_restart(snapshot, &mut events);
         events.extend(self.stops.explain(&snapshot.statuses));
         self.assess(snapshot);
