@@ -162,7 +162,8 @@ impl Watch {
             publish.send_replace(Arc::new(self.render(at)));
             let rested = clock::now().after(took * REST);
             let regular = at.after(self.options.interval).max(rested);
-            let deadline = self.servers.values().filter_map(|it| it.tracker.next_deadline()).min();
+            let servers = self.servers.values();
+            let deadline = servers.flat_map(Server::next_deadlines).min();
             let mut due = deadline.map_or(regular, |it| it.max(rested)).min(regular);
             loop {
                 let now = clock::now();
@@ -207,13 +208,17 @@ impl Watch {
             .map(|(name, target)| (self.name(name.as_deref(), target), target.clone()))
             .collect();
         if !wanted.is_empty() {
-            self.servers.retain(|_, server| {
+            self.servers.retain(|number, server| {
                 let own = server.observer.target();
-                wanted.iter().any(|(name, target)| {
+                let stays = wanted.iter().any(|(name, target)| {
                     *name == server.name
                         && own.program == target.program
                         && own.pid_file == target.pid_file
-                })
+                });
+                if !stays {
+                    self.moments.forget(*number);
+                }
+                stays
             });
         }
         for (name, target) in wanted {
@@ -280,18 +285,21 @@ impl Watch {
             server.observer.parent() == Some(parent.id)
                 || server.observer.target().signature.as_ref() == Some(&parent.signature)
         });
-        let name = discovery::name(&self.table, parent);
-        let taken = self.servers.values().any(|server| server.name == name);
         if known {
             return;
         }
-        if taken || self.servers.len() >= MOST_DISCOVERED {
+        let name = discovery::name(&self.table, parent);
+        let is_free = |name: &String| self.servers.values().all(|server| server.name != *name);
+        let name = Some(name.clone())
+            .filter(is_free)
+            .or_else(|| discovery::name_with_port(&name, parent).filter(is_free));
+        let Some(name) = name.filter(|_| self.servers.len() < MOST_DISCOVERED) else {
             if !std::mem::replace(&mut self.crowded, true) {
                 let pid = parent.id.pid;
-                warn!(%name, %pid, "httpd not watched: its name is taken, or there are too many");
+                warn!(%pid, "httpd not watched: its name is taken, or there are too many");
             }
             return;
-        }
+        };
         info!(server = name, pid = %parent.id.pid, "discovered");
         let signature = Some(parent.signature.clone());
         self.add(name, Target { signature, ..Target::default() });
@@ -327,6 +335,10 @@ impl Watch {
 }
 
 impl Server {
+    fn next_deadlines(&self) -> impl Iterator<Item = Moment> {
+        self.tracker.next_deadline().into_iter().chain(self.observer.next_deadline())
+    }
+
     fn look(
         &mut self,
         at: Moment,
