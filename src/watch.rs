@@ -201,12 +201,7 @@ impl Watch {
 
     /// Makes the servers those of the options; one that stays keeps what is known of it.
     fn take_servers(&mut self) {
-        let wanted: Vec<(String, Target)> = self
-            .options
-            .servers
-            .iter()
-            .map(|(name, target)| (self.name(name.as_deref(), target), target.clone()))
-            .collect();
+        let wanted = self.wanted();
         if !wanted.is_empty() {
             self.servers.retain(|number, server| {
                 let own = server.observer.target();
@@ -228,13 +223,29 @@ impl Watch {
         }
     }
 
-    /// The name that a server was given, else the one that discovery gives it.
-    fn name(&self, given: Option<&str>, target: &Target) -> String {
-        if let Some(given) = given {
-            return given.to_owned();
+    /// The servers of the options, each with a name of its own.
+    fn wanted(&self) -> Vec<(String, Target)> {
+        let mut wanted: Vec<(String, Target)> = Vec::new();
+        for (given, target) in &self.options.servers {
+            let mut name = given.clone().unwrap_or_else(|| self.name(target));
+            if wanted.iter().any(|(taken, _)| *taken == name) {
+                // No configuration can be asked for a port before there is a parent.
+                name = format!("{name}:{}", wanted.len() + 1);
+            }
+            wanted.push((name, target.clone()));
         }
-        let program = target.program.as_deref();
-        let named = target.pid_file.as_deref().and_then(|path| pid_file::read(path).ok());
+        wanted
+    }
+
+    /// The name of a server that was given none: what it has, else what discovery gives it.
+    fn name(&self, target: &Target) -> String {
+        let (program, path) = (target.program.as_deref(), &target.pid_file);
+        let same =
+            |target: &Target| target.program.as_deref() == program && target.pid_file == *path;
+        if let Some(known) = self.servers.values().find(|it| same(it.observer.target())) {
+            return known.name.clone();
+        }
+        let named = path.as_deref().and_then(|path| pid_file::read(path).ok());
         let row = named.and_then(|named| self.table.row(named.pid).ok());
         row.and_then(|row| discovery::named_parent(&self.table, &row, program))
             .map_or_else(|| "httpd".to_owned(), |found| discovery::name(&self.table, &found))
