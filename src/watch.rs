@@ -163,7 +163,8 @@ impl Watch {
             let work = clock::work_of_this_thread().saturating_sub(before);
             let rested = clock::now().after(work * REST);
             let regular = at.after(self.options.interval).max(rested);
-            let deadline = self.servers.values().filter_map(|it| it.tracker.next_deadline()).min();
+            let servers = self.servers.values();
+            let deadline = servers.flat_map(Server::next_deadlines).min();
             let mut due = deadline.map_or(regular, |it| it.max(rested)).min(regular);
             loop {
                 let now = clock::now();
@@ -201,20 +202,19 @@ impl Watch {
 
     /// Makes the servers those of the options; one that stays keeps what is known of it.
     fn take_servers(&mut self) {
-        let wanted: Vec<(String, Target)> = self
-            .options
-            .servers
-            .iter()
-            .map(|(name, target)| (self.name(name.as_deref(), target), target.clone()))
-            .collect();
+        let wanted = self.wanted();
         if !wanted.is_empty() {
-            self.servers.retain(|_, server| {
+            self.servers.retain(|number, server| {
                 let own = server.observer.target();
-                wanted.iter().any(|(name, target)| {
+                let stays = wanted.iter().any(|(name, target)| {
                     *name == server.name
                         && own.program == target.program
                         && own.pid_file == target.pid_file
-                })
+                });
+                if !stays {
+                    self.moments.forget(*number);
+                }
+                stays
             });
         }
         for (name, target) in wanted {
@@ -224,13 +224,29 @@ impl Watch {
         }
     }
 
-    /// The name that a server was given, else the one that discovery gives it.
-    fn name(&self, given: Option<&str>, target: &Target) -> String {
-        if let Some(given) = given {
-            return given.to_owned();
+    /// The servers of the options, each with a name of its own.
+    fn wanted(&self) -> Vec<(String, Target)> {
+        let mut wanted: Vec<(String, Target)> = Vec::new();
+        for (given, target) in &self.options.servers {
+            let mut name = given.clone().unwrap_or_else(|| self.name(target));
+            if wanted.iter().any(|(taken, _)| *taken == name) {
+                // No configuration can be asked for a port before there is a parent.
+                name = format!("{name}:{}", wanted.len() + 1);
+            }
+            wanted.push((name, target.clone()));
         }
-        let program = target.program.as_deref();
-        let named = target.pid_file.as_deref().and_then(|path| pid_file::read(path).ok());
+        wanted
+    }
+
+    /// The name of a server that was given none: what it has, else what discovery gives it.
+    fn name(&self, target: &Target) -> String {
+        let (program, path) = (target.program.as_deref(), &target.pid_file);
+        let same =
+            |target: &Target| target.program.as_deref() == program && target.pid_file == *path;
+        if let Some(known) = self.servers.values().find(|it| same(it.observer.target())) {
+            return known.name.clone();
+        }
+        let named = path.as_deref().and_then(|path| pid_file::read(path).ok());
         let row = named.and_then(|named| self.table.row(named.pid).ok());
         row.and_then(|row| discovery::named_parent(&self.table, &row, program))
             .map_or_else(|| "httpd".to_owned(), |found| discovery::name(&self.table, &found))
@@ -281,18 +297,21 @@ impl Watch {
             server.observer.parent() == Some(parent.id)
                 || server.observer.target().signature.as_ref() == Some(&parent.signature)
         });
-        let name = discovery::name(&self.table, parent);
-        let taken = self.servers.values().any(|server| server.name == name);
         if known {
             return;
         }
-        if taken || self.servers.len() >= MOST_DISCOVERED {
+        let name = discovery::name(&self.table, parent);
+        let is_free = |name: &String| self.servers.values().all(|server| server.name != *name);
+        let name = Some(name.clone())
+            .filter(is_free)
+            .or_else(|| discovery::name_with_port(&name, parent).filter(is_free));
+        let Some(name) = name.filter(|_| self.servers.len() < MOST_DISCOVERED) else {
             if !std::mem::replace(&mut self.crowded, true) {
                 let pid = parent.id.pid;
-                warn!(%name, %pid, "httpd not watched: its name is taken, or there are too many");
+                warn!(%pid, "httpd not watched: its name is taken, or there are too many");
             }
             return;
-        }
+        };
         info!(server = name, pid = %parent.id.pid, "discovered");
         let signature = Some(parent.signature.clone());
         self.add(name, Target { signature, ..Target::default() });
@@ -328,6 +347,10 @@ impl Watch {
 }
 
 impl Server {
+    fn next_deadlines(&self) -> impl Iterator<Item = Moment> {
+        self.tracker.next_deadline().into_iter().chain(self.observer.next_deadline())
+    }
+
     fn look(
         &mut self,
         at: Moment,

@@ -10,6 +10,7 @@
 )]
 
 mod cli;
+mod finding;
 mod fuzz_corpora;
 mod harness;
 mod harness_itself;

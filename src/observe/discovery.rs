@@ -6,7 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::process_table::{ProcessTable, Row};
+use thiserror::Error;
+
+use super::{
+    main_configuration,
+    process_table::{ProcessTable, Row, proc_why},
+};
 use crate::{
     decode::command_line::{CommandLine, command_line},
     model::{
@@ -16,26 +21,19 @@ use crate::{
     },
 };
 
+/// HUP, INT, USR1, TERM and WINCH: what the parent catches under every MPM, also while it reads
+/// its configuration (`ap_unixd_mpm_set_signals`). A prefork child does not catch INT, cgid's
+/// daemon neither USR1 nor TERM, and a control program, a configtest or a parent that has not
+/// served yet none of them.
+const OF_A_PARENT: u64 = 1 << 0 | 1 << 1 | 1 << 9 | 1 << 14 | 1 << 27;
+
 /// A process this young may still become httpd: containers and units start it through a shell.
 const MAY_BECOME_HTTPD: u64 = 60_000_000;
+/// A child this young may still become a parent: one that detaches itself is a child of the
+/// program that an operator called, until that ends.
+const MAY_BECOME_PARENT: u64 = 10_000_000;
 /// After this time every process is looked at again: a number may have changed hands.
 const FORGET_AFTER: u64 = 60_000_000;
-
-/// Roots that distributions compile in, with the main configuration's path below them.
-const COMPILED_IN: [(&str, &str); 4] = [
-    ("/etc/apache2", "apache2.conf"),
-    ("/etc/apache2", "httpd.conf"),
-    ("/etc/httpd", "conf/httpd.conf"),
-    ("/usr/local/apache2", "conf/httpd.conf"),
-];
-/// Pid files that distributions compile in or configure.
-const USUAL_PID_FILES: [&str; 5] = [
-    "/run/apache2/apache2.pid",
-    "/run/httpd/httpd.pid",
-    "/run/apache2/httpd.pid",
-    "/run/httpd.pid",
-    "/usr/local/apache2/logs/httpd.pid",
-];
 
 /// A parent that serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,13 +46,56 @@ pub struct Found {
     pub line: CommandLine,
 }
 
-/// The same server: the same program and the same main configuration.
+/// The same server: the same main configuration and the same program, of the same owner.
+///
+/// Anybody may call his own program as he likes, but not make it another user's.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Signature {
-    /// The program's path, as it was called.
+    /// The program's name; its path as it was called, if no configuration tells servers apart.
     pub program: PathBuf,
     /// The main configuration's path, if it could be told.
     pub configuration: Option<PathBuf>,
+    /// The user whose process the parent is.
+    pub owner: u32,
+}
+
+/// Why a process is not the parent of an httpd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Stranger {
+    /// It has another name, or is called otherwise than its program.
+    #[error("it is no httpd")]
+    NotHttpd,
+    /// It is a zombie.
+    #[error("it has ended")]
+    Ended,
+    /// Its parent is an httpd itself.
+    #[error("it is a child of an httpd")]
+    Child,
+    /// It runs in a container.
+    #[error("it lives in another PID namespace")]
+    Elsewhere,
+    /// A configtest, or what signals a server.
+    #[error("it was not called to serve")]
+    DoesNotServe,
+    /// It does not take a parent's signals: a child whose parent ended, or not yet a parent.
+    #[error("it does not catch the signals of a parent")]
+    Deaf,
+    /// It has no child that is an httpd.
+    #[error("it has no children")]
+    Childless,
+    /// It could not be read.
+    #[error("it cannot be read")]
+    Unreadable(Why),
+}
+
+/// What is asked of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof<'a> {
+    /// Nothing but its looks: it must look like a parent that serves.
+    Looks,
+    /// It is named by a pid file; between two generations it has no children. The operator may
+    /// have given his httpd another name.
+    PidFile(Option<&'a Path>),
 }
 
 /// Finds parents without reading the whole process table at every look.
@@ -65,7 +106,7 @@ pub struct Discovery {
 }
 
 impl Discovery {
-    /// Every parent that serves in this PID namespace.
+    /// Every parent that serves in this PID namespace: root's first, then the oldest first.
     pub fn parents(&mut self, table: &ProcessTable, now: Uptime) -> Result<Vec<Found>, Why> {
         if now.as_micros().saturating_sub(self.forgot.as_micros()) > FORGET_AFTER {
             self.others.clear();
@@ -78,111 +119,143 @@ impl Discovery {
                 continue;
             }
             let Ok(row) = table.row(pid) else { continue };
-            if let Some(parent) = parent(table, &row, None) {
-                found.push(parent);
-            } else if now.as_micros().saturating_sub(row.id.started.as_micros()) > MAY_BECOME_HTTPD
-                && !is_httpd(&row.name, None)
-            {
-                self.others.insert(pid, now);
+            match examine(table, &row, Proof::Looks) {
+                Ok(parent) => found.push(parent),
+                Err(stranger) if is_for_good(stranger, row.id.started, now) => {
+                    self.others.insert(pid, now);
+                }
+                Err(_) => {}
             }
         }
-        found.sort_by_key(|parent| parent.id);
+        found.sort_by_key(|it| (it.signature.owner != 0, it.id.started, it.id.pid));
         Ok(found)
     }
 }
 
-/// Reads a process as an httpd's parent that serves; `None` if it is none. `program` is a name
-/// that an operator gave to his httpd.
-#[must_use]
-pub fn parent(table: &ProcessTable, row: &Row, program: Option<&Path>) -> Option<Found> {
-    let found = named_parent(table, row, program)?;
-    let children = table.children(row.id.pid).ok()?;
-    // The control program and a configtest have the same name, but no children of it.
-    let mut rows = children.into_iter().filter_map(|pid| table.row(pid).ok());
-    rows.any(|child| child.name == row.name).then_some(found)
+/// Whether it will stay one, so that it need not be looked at again soon.
+fn is_for_good(stranger: Stranger, started: Uptime, now: Uptime) -> bool {
+    let age = now.as_micros().saturating_sub(started.as_micros());
+    match stranger {
+        Stranger::NotHttpd => age > MAY_BECOME_HTTPD,
+        Stranger::Child => age > MAY_BECOME_PARENT,
+        Stranger::Elsewhere => true,
+        Stranger::Ended
+        | Stranger::DoesNotServe
+        | Stranger::Deaf
+        | Stranger::Childless
+        | Stranger::Unreadable(_) => false,
+    }
 }
 
-/// As [`parent`], for a process that is known by its pid file: between two generations it has no
-/// children.
+/// As [`examine`], for a process that a pid file names. `program` is a name that an operator gave
+/// to his httpd.
 #[must_use]
 pub fn named_parent(table: &ProcessTable, row: &Row, program: Option<&Path>) -> Option<Found> {
-    if row.state == ProcessState::Ended || !is_httpd(&row.name, program) {
-        return None;
-    }
-    let above = Pid::new(row.parent).and_then(|pid| table.row(pid).ok());
-    if above.is_some_and(|above| above.name == row.name) {
-        return None;
-    }
-    if table.is_in_another_namespace(row.id.pid).unwrap_or(true) {
-        return None;
-    }
-    let line = command_line(&table.command_line(row.id.pid).ok()?);
-    let signature =
-        Signature { program: line.program.clone(), configuration: configuration(&line) };
-    line.serves.then_some(Found { id: row.id, signature, line })
+    examine(table, row, Proof::PidFile(program)).ok()
 }
 
-/// Where the parent's pid file lies, if it is told or usual and names the parent.
+/// Reads a process as an httpd's parent, the cheapest questions first.
+pub fn examine(table: &ProcessTable, row: &Row, proof: Proof<'_>) -> Result<Found, Stranger> {
+    let program = match proof {
+        Proof::Looks => None,
+        Proof::PidFile(program) => program,
+    };
+    if !is_httpd(&row.name, program) {
+        return Err(Stranger::NotHttpd);
+    }
+    if row.state == ProcessState::Ended {
+        return Err(Stranger::Ended);
+    }
+    let above = Pid::new(row.parent).and_then(|pid| table.row(pid).ok());
+    if above.is_some_and(|above| above.name == row.name && is_called_by_name(table, &above)) {
+        return Err(Stranger::Child);
+    }
+    let process = table.process(row.id.pid).map_err(Stranger::Unreadable)?;
+    let status = process.status().map_err(|error| Stranger::Unreadable(proc_why(&error)))?;
+    if status.nspid.is_some_and(|numbers| numbers.len() > 1) {
+        return Err(Stranger::Elsewhere);
+    }
+    let line = table.command_line(row.id.pid).map_err(Stranger::Unreadable)?;
+    let line = command_line(&line);
+    if !line.serves {
+        return Err(Stranger::DoesNotServe);
+    }
+    // A script is called by its interpreter.
+    if proof == Proof::Looks && !is_name_of(&line.program, &row.name) {
+        return Err(Stranger::NotHttpd);
+    }
+    if status.sigcgt & OF_A_PARENT != OF_A_PARENT {
+        return Err(Stranger::Deaf);
+    }
+    if proof == Proof::Looks && !has_children(table, row) {
+        return Err(Stranger::Childless);
+    }
+    let configuration = main_configuration::path(&line);
+    let name = line.program.file_name().filter(|_| configuration.is_some());
+    let program = name.map_or_else(|| line.program.clone(), PathBuf::from);
+    let signature = Signature { program, configuration, owner: status.ruid };
+    Ok(Found { id: row.id, signature, line })
+}
+
+/// Whether the parent has a child of its own name: a worker, or cgid's daemon.
 #[must_use]
-pub fn pid_file(found: &Found) -> Option<PathBuf> {
-    let root = found.line.root.clone().or_else(|| root_of(found));
-    let below = |path: &Path| root.as_deref().unwrap_or(Path::new("/")).join(path);
-    let told = found.line.pid_file.as_deref().map(below);
-    let usual = USUAL_PID_FILES.iter().map(PathBuf::from);
-    let relative = ["run/httpd.pid", "logs/httpd.pid", "httpd.pid"];
-    let relative = relative.into_iter().map(|path| below(Path::new(path)));
-    told.into_iter()
-        .chain(usual)
-        .chain(relative)
-        .find(|path| super::pid_file::read(path).is_ok_and(|file| file.pid == found.id.pid))
+pub fn has_children(table: &ProcessTable, row: &Row) -> bool {
+    let children = table.children(row.id.pid).unwrap_or_default();
+    let mut rows = children.into_iter().filter_map(|pid| table.row(pid).ok());
+    rows.any(|child| child.name == row.name)
 }
 
 /// The name of a server that nobody named: its unit, else its configuration's directory.
 #[must_use]
 pub fn name(table: &ProcessTable, found: &Found) -> String {
     let cgroup = fs::read_to_string(table.path(found.id.pid, "cgroup")).unwrap_or_default();
-    let unit = cgroup.lines().find_map(|line| {
-        let mut components = line.rsplit('/');
-        components.find_map(|component| component.strip_suffix(".service"))
-    });
     let directory = found.signature.configuration.as_deref().and_then(Path::parent);
     let directory = directory.and_then(Path::file_name).map(|name| name.to_string_lossy());
-    unit.map(str::to_owned)
+    unit(&cgroup)
+        .map(str::to_owned)
         .or_else(|| directory.map(std::borrow::Cow::into_owned))
         .filter(|name| !name.is_empty())
         .unwrap_or_else(|| "httpd".to_owned())
 }
 
+/// The name of a server whose name another one has already: the port of its first `Listen` is
+/// appended, `apache2:8080`. `None` if its configuration does not tell a port.
+#[must_use]
+pub fn name_with_port(name: &str, found: &Found) -> Option<String> {
+    let port = main_configuration::first_port(found.signature.configuration.as_deref()?)?;
+    Some(format!("{name}:{port}"))
+}
+
+/// The service that a process belongs to. A scope, as of a login, is none, though it may lie below
+/// one: `user@1000.service/app.slice/shell.scope`.
+fn unit(cgroup: &str) -> Option<&str> {
+    let unit = cgroup.lines().find_map(|line| {
+        let parts = line.rsplit('/').filter_map(|part| part.rsplit_once('.'));
+        let mut units = parts.filter(|(_, kind)| matches!(*kind, "service" | "scope"));
+        units.next().filter(|(name, kind)| *kind == "service" && !name.is_empty())
+    });
+    unit.map(|(name, _)| name)
+}
+
 /// httpd's own names, and those of its packages: `httpd.worker`, `httpd2-prefork`, `apache2`.
 fn is_httpd(name: &[u8], program: Option<&Path>) -> bool {
-    let own = program.and_then(Path::file_name).map(std::ffi::OsStr::as_encoded_bytes);
-    // The kernel keeps 15 bytes of a name.
-    let own = own.map(|own| own.get(..15).unwrap_or(own));
     name.starts_with(b"httpd")
         || name.starts_with(b"apache2")
         || name == b"apache"
-        || own == Some(name)
+        || program.is_some_and(|program| is_name_of(program, name))
 }
 
-fn configuration(line: &CommandLine) -> Option<PathBuf> {
-    let told = line.configuration.as_deref();
-    if let Some(path) = told.filter(|path| path.is_absolute()) {
-        return Some(path.to_owned());
-    }
-    let roots = line.root.iter().map(|root| (root.as_path(), "conf/httpd.conf"));
-    let compiled = COMPILED_IN.iter().map(|(root, path)| (Path::new(root), *path));
-    roots
-        .chain(compiled)
-        .map(|(root, usual)| root.join(told.unwrap_or(Path::new(usual))))
-        .find(|path| path.exists())
+/// Whether a process that runs this program has this name, unless it chose another.
+fn is_name_of(program: &Path, name: &[u8]) -> bool {
+    let own = program.file_name().map(std::ffi::OsStr::as_encoded_bytes);
+    // The kernel keeps 15 bytes of a name.
+    own.map(|own| own.get(..15).unwrap_or(own)) == Some(name)
 }
 
-/// The root that a main configuration lies below.
-fn root_of(found: &Found) -> Option<PathBuf> {
-    let configuration = found.signature.configuration.as_deref()?;
-    let directory = configuration.parent()?;
-    let root = if directory.ends_with("conf") { directory.parent()? } else { directory };
-    Some(root.to_owned())
+/// Whether it is called as its program is named: a script that is named as httpd is not.
+fn is_called_by_name(table: &ProcessTable, row: &Row) -> bool {
+    let line = table.command_line(row.id.pid).map(|line| command_line(&line));
+    line.is_ok_and(|line| is_name_of(&line.program, &row.name))
 }
 
 #[cfg(test)]
@@ -201,13 +274,22 @@ mod tests {
     }
 
     #[test]
-    fn a_relative_configuration_lies_below_the_root() {
-        let directory = tempfile::tempdir().unwrap();
-        fs::create_dir(directory.path().join("conf")).unwrap();
-        fs::write(directory.path().join("conf/httpd.conf"), "").unwrap();
-        let line = CommandLine { root: Some(directory.path().into()), ..CommandLine::default() };
-        assert_eq!(configuration(&line), Some(directory.path().join("conf/httpd.conf")));
-        let told = CommandLine { configuration: Some("/nowhere.conf".into()), ..line };
-        assert_eq!(configuration(&told), Some("/nowhere.conf".into()));
+    fn the_innermost_service_is_the_unit() {
+        assert_eq!(unit("0::/system.slice/apache2.service\n"), Some("apache2"));
+        assert_eq!(unit("1:name=systemd:/system.slice/httpd@two.service/x\n"), Some("httpd@two"));
+        assert_eq!(unit("0::/user.slice/user@7.service/app.slice/run-1.scope\n"), None);
+        assert_eq!(unit("0::/\n"), None);
+        assert_eq!(unit("0::/.service"), None);
+    }
+
+    #[test]
+    fn what_stays_a_stranger_is_not_looked_at_again() {
+        let seconds = |seconds: u64| Uptime::from_micros(seconds * 1_000_000);
+        let now = seconds(1000);
+        assert!(is_for_good(Stranger::NotHttpd, seconds(900), now));
+        assert!(!is_for_good(Stranger::NotHttpd, seconds(950), now), "a shell may still exec");
+        assert!(is_for_good(Stranger::Child, seconds(980), now));
+        assert!(!is_for_good(Stranger::Child, seconds(995), now), "it may still detach itself");
+        assert!(!is_for_good(Stranger::Childless, seconds(0), now));
     }
 }

@@ -3,11 +3,14 @@
 pub mod children;
 pub mod discovery;
 pub mod kernel;
+pub mod main_configuration;
 pub mod moments;
 pub mod own_process;
 pub mod pid_file;
+pub mod pid_file_place;
 pub mod privileges;
 pub mod process_table;
 pub mod reader;
+pub mod regular_file;
 pub mod scoreboard;
 pub mod server;

@@ -71,6 +71,14 @@ enum Watched {
     Configuration { server: usize },
 }
 
+impl Watched {
+    const fn server(&self) -> usize {
+        match self {
+            Self::PidFile { server, .. } | Self::Configuration { server } => *server,
+        }
+    }
+}
+
 /// Every kernel object that reports something.
 #[derive(Debug)]
 pub struct Moments {
@@ -155,6 +163,16 @@ impl Moments {
         if let Some(held) = self.held.remove(id) {
             self.tokens.remove(&held.token);
         }
+    }
+
+    /// Lets go of all that was held and watched for a server.
+    pub fn forget(&mut self, server: usize) {
+        self.held.retain(|_, held| held.server != server);
+        self.tokens.retain(|_, id| self.held.contains_key(id));
+        for watched in self.watches.values_mut() {
+            watched.retain(|watched| watched.server() != server);
+        }
+        self.watches.retain(|_, watched| !watched.is_empty());
     }
 
     /// Reports the writing and removing of a pid file. To be said again at every look: a directory

@@ -1,15 +1,10 @@
 //! The pid file: who it names, read without trusting what lies at its path.
 
-use std::{
-    fs::{File, Metadata},
-    io::{self, Read},
-    os::{fd::OwnedFd, unix::fs::MetadataExt},
-    path::Path,
-};
+use std::{fs::Metadata, io, os::unix::fs::MetadataExt, path::Path};
 
-use rustix::fs::{Mode, OFlags, open};
 use thiserror::Error;
 
+use super::regular_file;
 use crate::{
     decode::pid_file::{self as decode, PidFileError},
     model::{process::Pid, snapshot::PidFileStamp, time::Timestamp},
@@ -40,17 +35,8 @@ pub struct PidFile {
 
 /// Reads the pid file: never blocks on a FIFO, never reads more than a number needs.
 pub fn read(path: &Path) -> Result<PidFile, ReadError> {
-    // Without NONBLOCK the opening of a FIFO would wait for a writer.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let descriptor: OwnedFd = open(path, flags, Mode::empty()).map_err(io::Error::from)?;
-    let file = File::from(descriptor);
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(ReadError::NotAFile);
-    }
-    let mut content = Vec::new();
     let limit = u64::try_from(decode::LONGEST).unwrap_or(u64::MAX).saturating_add(1);
-    file.take(limit).read_to_end(&mut content)?;
+    let (content, metadata) = regular_file::read(path, limit)?.ok_or(ReadError::NotAFile)?;
     Ok(PidFile { pid: decode::pid(&content)?, stamp: stamp(&metadata) })
 }
 
@@ -64,7 +50,7 @@ fn stamp(metadata: &Metadata) -> PidFileStamp {
 mod tests {
     use std::{fs, os::unix::fs::symlink};
 
-    use rustix::fs::{CWD, FileType, mknodat};
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
 
     use super::*;
 

@@ -1,14 +1,18 @@
 //! One server's sources: who its parent is, and what each source gives in one look.
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use rustix::process::{Pid as RawPid, getpgid, getpgrp, getpid, setpgid};
 
 use super::{
     children::Children,
-    discovery::{self, Found, Signature},
+    discovery::{self, Found, Proof, Signature},
     moments::{Moments, absolute},
     pid_file::{self, PidFile},
+    pid_file_place,
     process_table::{ProcessTable, Row},
     scoreboard::ScoreboardReader,
 };
@@ -19,10 +23,15 @@ use crate::model::{
     time::Moment,
 };
 
+/// A parent writes its pid file some milliseconds before it catches signals. A look at its pid
+/// file alone would miss it until the next regular one.
+const CATCHES_SIGNALS_WITHIN: Duration = Duration::from_secs(2);
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
+
 /// How a server is found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Target {
-    /// The pid file that an operator named, or that discovery found.
+    /// The pid file that an operator named.
     pub pid_file: Option<PathBuf>,
     /// The name of the program, where it is not httpd's or a distribution's.
     pub program: Option<PathBuf>,
@@ -46,11 +55,15 @@ pub struct Instruments<'a> {
 pub struct ServerObserver {
     number: usize,
     target: Target,
+    /// The pid file of a server for which nobody named one: that of its last parent.
+    own_pid_file: Option<PathBuf>,
     parent: Option<ProcessId>,
     configuration: Option<PathBuf>,
     children: Children,
     /// Why the pid file names nobody, said once.
     doubt: Option<String>,
+    /// A look then will tell more.
+    next_look: Option<Moment>,
 }
 
 impl ServerObserver {
@@ -61,10 +74,12 @@ impl ServerObserver {
         Self {
             number,
             target: Target { pid_file, ..target },
+            own_pid_file: None,
             parent: None,
             configuration: None,
             children: Children::default(),
             doubt: None,
+            next_look: None,
         }
     }
 
@@ -78,6 +93,12 @@ impl ServerObserver {
     #[must_use]
     pub const fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// When a look will tell more than this one did, if nothing triggers one before.
+    #[must_use]
+    pub const fn next_deadline(&self) -> Option<Moment> {
+        self.next_look
     }
 
     /// Why the pid file names nobody, if that is new.
@@ -101,7 +122,8 @@ impl ServerObserver {
             self.children.notice(trace.kind, at.uptime);
         }
         let doubt = self.identify(at, &traces, found, instruments);
-        if let Some(path) = &self.target.pid_file {
+        self.next_look = self.is_about_to_serve(at).then(|| at.after(LOOK_AGAIN_AFTER));
+        if let Some(path) = self.pid_file() {
             instruments.moments.watch_pid_file(self.number, path);
         }
         if let Some(path) = &self.configuration {
@@ -130,8 +152,21 @@ impl ServerObserver {
         ParentSighting { id, processes, scoreboard, pid_file }
     }
 
+    fn pid_file(&self) -> Option<&Path> {
+        self.target.pid_file.as_deref().or(self.own_pid_file.as_deref())
+    }
+
+    fn is_about_to_serve(&self, at: Moment) -> bool {
+        let path = self.pid_file().filter(|_| self.parent.is_none());
+        let written = path.and_then(|path| pid_file::read(path).ok()).map(|it| it.stamp.written);
+        written.is_some_and(|written| {
+            let age = at.wall.as_micros().abs_diff(written.as_micros());
+            u128::from(age) < CATCHES_SIGNALS_WITHIN.as_micros()
+        })
+    }
+
     fn stamp(&self, id: ProcessId) -> Option<PidFileStamp> {
-        let file = pid_file::read(self.target.pid_file.as_deref()?).ok()?;
+        let file = pid_file::read(self.pid_file()?).ok()?;
         (file.pid == id.pid).then_some(file.stamp)
     }
 
@@ -155,16 +190,15 @@ impl ServerObserver {
             Ok(named) => (named, None),
             Err(doubt) => (None, Some(doubt)),
         };
-        let candidate = candidate.or_else(|| self.by_signature(found));
-        if let Some(found) = candidate {
-            self.adopt(&found, instruments);
-            return None;
+        let candidate = candidate.or_else(|| self.by_signature(found, instruments.moments));
+        match candidate {
+            Some(candidate) => self.adopt(&candidate, instruments).err(),
+            None => doubt,
         }
-        doubt
     }
 
     fn by_pid_file(&self, at: Moment, table: &ProcessTable) -> Result<Option<Found>, String> {
-        let Some(path) = &self.target.pid_file else {
+        let Some(path) = self.pid_file() else {
             return Ok(None);
         };
         let PidFile { pid, stamp } = pid_file::read(path).map_err(|error| error.to_string())?;
@@ -173,34 +207,44 @@ impl ServerObserver {
             Err(Why::Missing) => return Err(format!("there is no process {pid}")),
             Err(why) => return Err(format!("process {pid} cannot be read: {}", why.label())),
         };
-        if !is_written_by(&row, stamp, at) {
-            return Err(format!("process {pid} is younger than the pid file"));
+        let proof = Proof::PidFile(self.target.program.as_deref());
+        let found = discovery::examine(table, &row, proof)
+            .map_err(|stranger| format!("process {pid} is no parent of an httpd: {stranger}"))?;
+        if is_older(&row, stamp, at) || is_corroborated(&found, &row, path, table) {
+            return Ok(Some(found));
         }
-        discovery::named_parent(table, &row, self.target.program.as_deref())
-            .map(Some)
-            .ok_or_else(|| format!("process {pid} is no parent of an httpd"))
+        Err(format!("process {pid} is younger than the pid file, and writes another"))
     }
 
-    /// A server that was seen before, or that discovery found, is known without a pid file.
-    fn by_signature(&self, found: &[Found]) -> Option<Found> {
+    /// A server that was seen before, or that discovery found, is known without a pid file. Of two
+    /// parents the older one is about to end, and its listeners are the younger one's.
+    fn by_signature(&self, found: &[Found], moments: &Moments) -> Option<Found> {
         let signature = self.target.signature.as_ref()?;
-        let mut same = found.iter().filter(|parent| parent.signature == *signature);
-        same.next().cloned()
+        let same = found.iter().filter(|parent| parent.signature == *signature);
+        let free = same.filter(|parent| !moments.holds(&parent.id));
+        free.max_by_key(|parent| (parent.id.started, parent.id.pid)).cloned()
     }
 
-    fn adopt(&mut self, found: &Found, instruments: &mut Instruments<'_>) {
+    /// Makes it the parent; an error tells why it cannot be this server's.
+    fn adopt(&mut self, found: &Found, instruments: &mut Instruments<'_>) -> Result<(), String> {
         let Instruments { table, moments, .. } = instruments;
-        let confirm = |pid| table.row(pid).ok().map(|row: Row| row.id);
-        if !moments.hold(self.number, found.id, confirm) && has_ended(table, found.id) {
-            return;
+        let id = found.id;
+        if moments.holds(&id) {
+            let pid = id.pid;
+            return Err(format!("process {pid} belongs to another server, or to an ended parent"));
         }
-        leave_process_group(found.id.pid);
-        self.parent = Some(found.id);
+        let confirm = |pid| table.row(pid).ok().map(|row: Row| row.id);
+        if !moments.hold(self.number, id, confirm) && has_ended(table, id) {
+            return Err(format!("process {} has just ended", id.pid));
+        }
+        leave_process_group(id.pid);
+        self.parent = Some(id);
         self.configuration.clone_from(&found.signature.configuration);
         if self.target.pid_file.is_none() {
-            self.target.pid_file = discovery::pid_file(found);
+            self.own_pid_file = pid_file_place::find(found).or(self.own_pid_file.take());
         }
         self.target.signature = Some(found.signature.clone());
+        Ok(())
     }
 }
 
@@ -211,11 +255,18 @@ fn has_ended(table: &ProcessTable, id: ProcessId) -> bool {
     }
 }
 
-/// httpd writes its pid file itself, so a process that is younger is somebody else.
-fn is_written_by(row: &Row, stamp: PidFileStamp, at: Moment) -> bool {
+/// httpd writes its pid file itself, so a process that is younger is somebody else: unless the
+/// calendar was set forward since, which alone must not hide a server.
+fn is_older(row: &Row, stamp: PidFileStamp, at: Moment) -> bool {
     // The start time is exact to a clock tick, the calendar may have been adjusted by as much.
-    let slack = std::time::Duration::from_secs(1);
+    let slack = Duration::from_secs(1);
     at.at_uptime(row.id.started) <= at.at_wall(stamp.written).after(slack)
+}
+
+/// Whether it is this very pid file that the parent writes, whatever the clocks say. It forks its
+/// children afterwards, so that one which has some has written it.
+fn is_corroborated(found: &Found, row: &Row, path: &Path, table: &ProcessTable) -> bool {
+    discovery::has_children(table, row) && pid_file_place::is_of(path, found)
 }
 
 /// prefork signals its whole process group, which must not be ours.
