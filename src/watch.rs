@@ -3,43 +3,44 @@
 //! It runs on a thread of its own, because a look reads files and may wait for them. Nothing else
 //! touches what it owns; what it publishes is immutable.
 
+mod orders;
+mod server;
+
 use std::{
     collections::BTreeMap,
     io,
-    os::fd::OwnedFd,
     path::PathBuf,
     sync::{Arc, mpsc},
     time::Duration,
 };
 
 use bytes::Bytes;
-use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+pub use self::orders::{Controls, Order, WatchOptions};
+use self::server::Server;
 use crate::{
     clock,
     expose::{
         catalogue::LOOK_BOUNDS,
-        metrics::{self, OwnView, ServerView},
+        metrics::{self, OwnView},
         publication::Publication,
         web_config::WebConfigState,
     },
     model::{
-        event::Event,
         snapshot::Trace,
-        source::Why,
         time::{Moment, Timestamp},
     },
     observe::{
         discovery::{self, Discovery, Found},
-        moments::{Happened, Moments},
+        moments::{Happened, Moments, Stamped},
         own_process, pid_file,
         process_table::ProcessTable,
         scoreboard::ScoreboardReader,
-        server::{Instruments, ServerObserver, Target},
+        server::{Instruments, Target},
     },
-    track::{histogram::Histogram, server::ServerTracker, tally::Tally},
+    track::histogram::Histogram,
 };
 
 /// Discovery gives up beyond this many servers.
@@ -48,47 +49,6 @@ const MOST_DISCOVERED: usize = 16;
 /// storm of events costs a fifth of a core, half of it in the reading process, and loses nothing,
 /// for events are stamped as they come. Cost is CPU time: a busy machine must not delay looks.
 const REST: u32 = 8;
-
-/// What the watch is told.
-#[derive(Clone, Debug)]
-pub struct WatchOptions {
-    /// A look at least this often.
-    pub interval: Duration,
-    /// A restart that takes longer is hung.
-    pub restart_timeout: Duration,
-    /// The servers that an operator listed, with the names that he gave; none: discover what runs
-    /// here.
-    pub servers: Vec<(Option<String>, Target)>,
-}
-
-/// What another thread tells the watch.
-#[derive(Debug)]
-pub enum Order {
-    /// Go on with these options; they were read at this time.
-    Configure(WatchOptions, Timestamp),
-    /// The own configuration could not be read; the old one stays.
-    ConfigurationFailed,
-    /// The web server's own configuration was read, or could not be.
-    WebConfiguration(WebConfigState),
-    /// End.
-    Stop,
-}
-
-/// The other end of the watch's ear.
-#[derive(Debug)]
-pub struct Controls {
-    orders: mpsc::Sender<Order>,
-    wake: OwnedFd,
-}
-
-/// One server and what is kept of it.
-#[derive(Debug)]
-struct Server {
-    name: String,
-    observer: ServerObserver,
-    tracker: ServerTracker,
-    tally: Tally,
-}
 
 /// Everything that one look needs.
 #[derive(Debug)]
@@ -100,21 +60,13 @@ pub struct Watch {
     discovery: Discovery,
     servers: BTreeMap<usize, Server>,
     next_server: usize,
+    discovered: Option<Moment>,
     crowded: bool,
     orders: mpsc::Receiver<Order>,
     looks: Histogram,
     config: (bool, Timestamp),
     web_config: Option<WebConfigState>,
     build: [&'static str; 3],
-}
-
-impl Controls {
-    /// Gives an order. A watch that has ended takes none, which its owner learns by joining it.
-    pub fn give(&self, order: Order) {
-        if self.orders.send(order).is_ok() {
-            let _ = rustix::io::write(&self.wake, &[1]);
-        }
-    }
 }
 
 impl Watch {
@@ -125,8 +77,7 @@ impl Watch {
         scoreboards: ScoreboardReader,
         build: [&'static str; 3],
     ) -> io::Result<(Self, Controls)> {
-        let (ear, wake) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        let (sender, orders) = mpsc::channel();
+        let (controls, orders, ear) = orders::controls()?;
         let watch = Self {
             options,
             table: ProcessTable::new(procfs),
@@ -135,6 +86,7 @@ impl Watch {
             discovery: Discovery::default(),
             servers: BTreeMap::new(),
             next_server: 0,
+            discovered: None,
             crowded: false,
             orders,
             looks: Histogram::new(LOOK_BOUNDS),
@@ -142,7 +94,7 @@ impl Watch {
             web_config: None,
             build,
         };
-        Ok((watch, Controls { orders: sender, wake }))
+        Ok((watch, controls))
     }
 
     /// Looks and publishes until it is told to stop.
@@ -217,6 +169,9 @@ impl Watch {
                 stays
             });
         }
+        for server in self.servers.values_mut() {
+            server.set_restart_timeout(self.options.restart_timeout);
+        }
         for (name, target) in wanted {
             if self.servers.values().all(|server| server.name != name) {
                 self.add(name, target);
@@ -255,12 +210,11 @@ impl Watch {
     fn add(&mut self, name: String, target: Target) {
         let number = self.next_server;
         self.next_server += 1;
-        let observer = ServerObserver::new(number, target);
-        let tracker = ServerTracker::new(self.options.restart_timeout);
-        self.servers.insert(number, Server { name, observer, tracker, tally: Tally::default() });
+        let server = Server::new(name, number, target, self.options.restart_timeout);
+        self.servers.insert(number, server);
     }
 
-    fn look(&mut self, at: Moment, stamped: Vec<crate::observe::moments::Stamped>) {
+    fn look(&mut self, at: Moment, stamped: Vec<Stamped>) {
         let found = self.discover(at);
         let mut traces: BTreeMap<usize, Vec<Trace>> = BTreeMap::new();
         for stamp in stamped {
@@ -277,12 +231,15 @@ impl Watch {
         }
     }
 
-    /// Looks for parents only while one is missed: nobody named any, or a known server has none.
+    /// Looks for parents while one is missed, and once an interval for more if nobody named any.
     fn discover(&mut self, at: Moment) -> Vec<Found> {
         let named = !self.options.servers.is_empty();
-        if named && self.servers.values().all(|server| server.observer.parent().is_some()) {
+        let complete = self.servers.values().all(|server| server.observer.parent().is_some());
+        let recent = self.discovered.is_some_and(|last| at.since(last) < self.options.interval);
+        if complete && (named || recent) {
             return Vec::new();
         }
+        self.discovered = Some(at);
         let found = self.discovery.parents(&self.table, at.uptime).unwrap_or_default();
         if !named {
             for parent in &found {
@@ -318,15 +275,7 @@ impl Watch {
     }
 
     fn render(&self, looked_at: Moment) -> Publication {
-        let servers: Vec<ServerView<'_>> = self
-            .servers
-            .values()
-            .map(|server| ServerView {
-                name: &server.name,
-                assessment: server.tracker.assessment(),
-                tally: &server.tally,
-            })
-            .collect();
+        let servers: Vec<_> = self.servers.values().map(Server::view).collect();
         let own = OwnView {
             looked_at,
             looks: &self.looks,
@@ -344,71 +293,4 @@ impl Watch {
             stale_after: (self.options.interval * 3).max(Duration::from_secs(10)),
         }
     }
-}
-
-impl Server {
-    fn next_deadlines(&self) -> impl Iterator<Item = Moment> {
-        self.tracker.next_deadline().into_iter().chain(self.observer.next_deadline())
-    }
-
-    fn look(
-        &mut self,
-        at: Moment,
-        traces: Vec<Trace>,
-        found: &[Found],
-        instruments: &mut Instruments<'_>,
-    ) {
-        let (snapshot, doubt) = self.observer.look(at, traces, found, instruments);
-        if let Some(doubt) = self.observer.new_doubt(doubt) {
-            info!(server = self.name, reason = doubt, "pid file names no httpd");
-        }
-        for event in self.tracker.observe(&snapshot) {
-            self.tally.count(&event);
-            self.log(&event);
-        }
-        for change in self.tracker.witness_changes() {
-            let (server, source) = (&self.name, change.source.label());
-            if let Some(reason) = change.why.map(Why::label) {
-                warn!(server, source, reason, "source gives nothing");
-            } else {
-                info!(server, source, "source answers again");
-            }
-        }
-    }
-
-    fn log(&self, event: &Event) {
-        let server = &self.name;
-        match event {
-            Event::ParentAppeared { parent, .. } => info!(server, pid = %parent.pid, "up"),
-            Event::Restarted { kind, took, interrupted, .. } => {
-                let seconds = took.map(seconds);
-                info!(server, r#type = kind.label(), seconds, interrupted, "restarted");
-            }
-            Event::RestartFailed { reason, .. } => {
-                warn!(server, reason = reason.label(), "restart failed");
-            }
-            Event::Stopped { kind, .. } => info!(server, r#type = kind.label(), "stopped"),
-            Event::DrainEnded { generation, lasted, children, outcome } => info!(
-                server,
-                %generation,
-                seconds = seconds(*lasted),
-                children,
-                outcome = outcome.label(),
-                "drain ended"
-            ),
-            Event::Contradicted(what) => warn!(server, what = what.label(), "contradiction"),
-            Event::RestartBegan { .. }
-            | Event::ServedAgain { .. }
-            | Event::DrainBegan { .. }
-            | Event::ChildDrained { .. }
-            | Event::ChildrenStarted { .. }
-            | Event::ChildExited { .. }
-            | Event::Overlapped { .. } => {}
-        }
-    }
-}
-
-/// Seconds as people read them: to the microsecond, never with an exponent.
-fn seconds(duration: Duration) -> String {
-    format!("{:.6}", duration.as_secs_f64())
 }

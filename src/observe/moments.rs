@@ -297,8 +297,8 @@ pub fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-#[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "a process whose end is reported")]
+#[cfg(test)]
 mod tests {
     use std::{fs, process::Command};
 

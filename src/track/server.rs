@@ -81,6 +81,11 @@ impl ServerTracker {
         }
     }
 
+    /// A restart that takes longer than this is hung.
+    pub const fn set_restart_timeout(&mut self, timeout: Duration) {
+        self.restart_timeout = timeout;
+    }
+
     /// What is believed since the last look.
     #[must_use]
     pub const fn assessment(&self) -> &ServerAssessment {

@@ -1,0 +1,55 @@
+//! What the watch is told, from another thread.
+
+use std::{io, os::fd::OwnedFd, sync::mpsc, time::Duration};
+
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use crate::{expose::web_config::WebConfigState, model::time::Timestamp, observe::server::Target};
+
+/// What the watch is told.
+#[derive(Clone, Debug)]
+pub struct WatchOptions {
+    /// A look at least this often.
+    pub interval: Duration,
+    /// A restart that takes longer is hung.
+    pub restart_timeout: Duration,
+    /// The servers that an operator listed, with the names that he gave; none: discover what runs
+    /// here.
+    pub servers: Vec<(Option<String>, Target)>,
+}
+
+/// What another thread tells the watch.
+#[derive(Debug)]
+pub enum Order {
+    /// Go on with these options; they were read at this time.
+    Configure(WatchOptions, Timestamp),
+    /// The own configuration could not be read; the old one stays.
+    ConfigurationFailed,
+    /// The web server's own configuration was read, or could not be.
+    WebConfiguration(WebConfigState),
+    /// End.
+    Stop,
+}
+
+/// The other end of the watch's ear.
+#[derive(Debug)]
+pub struct Controls {
+    orders: mpsc::Sender<Order>,
+    wake: OwnedFd,
+}
+
+/// The watch's own end: the orders, and a descriptor that becomes readable with each.
+pub(super) fn controls() -> io::Result<(Controls, mpsc::Receiver<Order>, OwnedFd)> {
+    let (ear, wake) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+    let (sender, orders) = mpsc::channel();
+    Ok((Controls { orders: sender, wake }, orders, ear))
+}
+
+impl Controls {
+    /// Gives an order. A watch that has ended takes none, which its owner learns by joining it.
+    pub fn give(&self, order: Order) {
+        if self.orders.send(order).is_ok() {
+            let _ = rustix::io::write(&self.wake, &[1]);
+        }
+    }
+}
