@@ -10,18 +10,21 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::FileExt,
     path::Path,
+    time::Duration,
 };
 
 use procfs::process::{MMPermissions, MemoryMap};
 use serde::{Deserialize, Serialize};
 
-use super::process_table::{ProcessTable, proc_why, why};
+use super::process_table::{ProcessTable, Row, proc_why, why};
 use crate::{
-    decode::scoreboard::{Family, FamilyMember, could_be, decode, layout::Layout},
+    clock,
+    decode::scoreboard::{Family, FamilyMember, Reading, could_be, decode, layout::Layout},
     model::{
         process::{Pid, ProcessId, ProcessState},
         scoreboard::Scoreboard,
         source::Why,
+        time::Moment,
     },
 };
 
@@ -33,6 +36,9 @@ const LARGEST_SEGMENT: u64 = 64 << 20;
 const MOST_PARENTS: usize = 32;
 /// Enough of a mapping to see whether it could be a scoreboard.
 const HEAD: usize = 64;
+/// A child this young may still become another program: a piped logger is forked before it is
+/// started.
+const MAY_BECOME_ANOTHER: Duration = Duration::from_secs(1);
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -72,6 +78,19 @@ enum Segment {
 struct Known {
     place: Option<Place>,
     layout: Option<Layout>,
+    /// Its layout is proven and its MPM is prefork, whose workers name no child: nothing asks
+    /// whether one of its children, of which there may be thousands, lives. So not each of them is
+    /// read at each look, unless what they are remembered as contradicts the scoreboard.
+    has_one_worker_a_slot: bool,
+    members: BTreeMap<Pid, Member>,
+}
+
+/// A child as it was last read.
+#[derive(Clone, Copy)]
+struct Member {
+    read: FamilyMember,
+    /// When it will have become whatever it becomes.
+    grown: Moment,
 }
 
 /// Answers requests until the other side is gone.
@@ -115,34 +134,60 @@ pub fn receive<T: for<'a> Deserialize<'a>>(stream: &mut impl Read) -> io::Result
 }
 
 fn read(table: &ProcessTable, parent: ProcessId, known: &mut Known) -> Result<Scoreboard, Why> {
-    if table.row(parent.pid)?.id != parent {
+    let row = table.row(parent.pid)?;
+    if row.id != parent {
         return Err(Why::Missing);
     }
-    let members = family(table, parent.pid)?;
-    let family = Family { httpd_children: &members };
-    if let Some(place) = &known.place
-        && let Ok(bytes) = place.read()
-        && let Ok(reading) = decode(&bytes, &family, known.layout)
-    {
+    let at = clock::now();
+    if known.has_one_worker_a_slot {
+        let members = family(table, &row, &mut known.members, at)?;
+        let reading = known.decode(&members).filter(|reading| reading.layout == known.layout);
+        if let Some(reading) = reading {
+            return Ok(reading.scoreboard);
+        }
+    }
+    known.members.clear();
+    let members = family(table, &row, &mut known.members, at)?;
+    if let Some(reading) = known.decode(&members) {
         known.layout = reading.layout.or(known.layout);
+        known.has_one_worker_a_slot =
+            known.layout.is_some() && reading.scoreboard.global.thread_limit == 1;
         return Ok(reading.scoreboard);
     }
     // Not seen yet, or made anew by a hard restart.
+    let family = Family { httpd_children: &members };
     let (place, scoreboard, layout) = find(table, parent.pid, &family, known.layout)?;
-    *known = Known { place: Some(place), layout: layout.or(known.layout) };
+    known.place = Some(place);
+    known.layout = layout.or(known.layout);
     Ok(scoreboard)
 }
 
-fn family(table: &ProcessTable, parent: Pid) -> Result<Vec<FamilyMember>, Why> {
-    let own = table.row(parent)?.name;
-    let rows = table.children(parent)?.into_iter().filter_map(|pid| table.row(pid).ok());
-    Ok(rows
-        .map(|row| FamilyMember {
-            pid: row.id.pid,
-            alive: row.state != ProcessState::Ended,
-            may_be_worker: row.name == own,
-        })
-        .collect())
+/// The parent's children now; of those that are known, only the young are read again.
+fn family(
+    table: &ProcessTable,
+    parent: &Row,
+    known: &mut BTreeMap<Pid, Member>,
+    at: Moment,
+) -> Result<Vec<FamilyMember>, Why> {
+    let mut members = BTreeMap::new();
+    for pid in table.children(parent.id.pid)? {
+        let kept = known.get(&pid).filter(|member| member.is_settled(at)).copied();
+        if let Some(member) = kept.or_else(|| member(table, parent, pid, at)) {
+            members.insert(pid, member);
+        }
+    }
+    *known = members;
+    Ok(known.values().map(|member| member.read).collect())
+}
+
+fn member(table: &ProcessTable, parent: &Row, pid: Pid, at: Moment) -> Option<Member> {
+    let row = table.row(pid).ok()?;
+    let read = FamilyMember {
+        pid,
+        alive: row.state != ProcessState::Ended,
+        may_be_worker: row.name == parent.name,
+    };
+    Some(Member { read, grown: at.at_uptime(row.id.started).after(MAY_BECOME_ANOTHER) })
 }
 
 type Found = (Place, Scoreboard, Option<Layout>);
@@ -220,6 +265,19 @@ fn in_files(directory: &Path) -> io::Result<Vec<Place>> {
         }
     }
     Ok(places)
+}
+
+impl Known {
+    fn decode(&self, members: &[FamilyMember]) -> Option<Reading> {
+        let bytes = self.place.as_ref()?.read().ok()?;
+        decode(&bytes, &Family { httpd_children: members }, self.layout).ok()
+    }
+}
+
+impl Member {
+    fn is_settled(&self, at: Moment) -> bool {
+        self.read.alive && self.grown <= at
+    }
 }
 
 impl Place {
