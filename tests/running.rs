@@ -232,3 +232,59 @@ fn without_the_privilege_the_missing_scoreboard_is_said_and_no_type_is_guessed()
     let said = gracekeeper.log().matches("source gives nothing").count();
     assert_eq!(said, 1, "{}", gracekeeper.log());
 }
+
+#[test]
+fn what_procfs_hides_is_said_and_not_taken_for_a_stop() {
+    let httpd = Httpd::builder(Mpm::Event).start();
+    let directory = tempfile::tempdir().unwrap();
+    let hidden = directory.path().join("proc");
+    fs::create_dir(&hidden).unwrap();
+    let hidden = Hidden::mount(&hidden);
+    let world: fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(directory.path(), world).unwrap();
+    let procfs = hidden.0.display().to_string();
+    let gracekeeper = Gracekeeper::watching(&httpd)
+        .arguments(&["--path.procfs", &procfs])
+        .run_by_nobody()
+        .start();
+    let table = [("source", "process_table")];
+    let metrics = gracekeeper.wait_until("the source is down", |metrics| {
+        metrics.value("gracekeeper_source_up", &table) == Some(0.0)
+    });
+    assert_eq!(metrics.value("httpd_up", &[]), None, "absent, not 0");
+    assert_eq!(metrics.value("httpd_serving", &[]), None);
+    assert_eq!(metrics.total("httpd_stops_total", &[]), 0.0);
+    let reason = [("source", "process_table"), ("reason", "permission")];
+    assert!(metrics.value("gracekeeper_source_errors_total", &reason).unwrap() >= 1.0);
+    let said = gracekeeper.log().matches("source gives nothing").count();
+    assert_eq!(said, 1, "{}", gracekeeper.log());
+}
+
+/// A procfs that shows each user his own processes only, unmounted when dropped; where the test may
+/// not mount, an empty directory, which shows nobody.
+struct Hidden(PathBuf);
+
+impl Hidden {
+    fn mount(place: &Path) -> Self {
+        if !rustix::process::geteuid().is_root() {
+            return Self(place.to_owned());
+        }
+        let done = Command::new("mount")
+            .args(["-t", "proc", "-o", "hidepid=invisible", "proc"])
+            .arg(place)
+            .status()
+            .unwrap();
+        assert!(done.success(), "mount a procfs at {}", place.display());
+        Self(place.to_owned())
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let done = Command::new("umount").arg("-l").arg(&self.0).status();
+        assert!(done.is_ok_and(|done| done.success()), "unmount {}", self.0.display());
+    }
+}

@@ -335,7 +335,7 @@ impl Model {
         });
         let statuses = std::mem::take(&mut self.statuses);
         let orphans = self.orphans.iter().map(ModelChild::seen).collect();
-        ServerSnapshot { at, traces, parent, orphans, statuses }
+        ServerSnapshot { at, traces, parent, hidden: None, orphans, statuses }
     }
 
     fn table(&self) -> ProcessTable {

@@ -11,6 +11,8 @@ use crate::{
 
 /// Reads for the watching process, which holds the other end of standard input, until that ends.
 pub fn run(procfs: Option<PathBuf>) -> anyhow::Result<Exit> {
+    // It was started as /proc/self/exe, which is what ps would show.
+    rustix::thread::set_name(c"gracekeeper").context("take a name")?;
     privileges::keep_reading().context("give up privileges")?;
     let table = ProcessTable::new(procfs.unwrap_or_else(|| "/proc".into()));
     let input = io::stdin().as_fd().try_clone_to_owned().context("take standard input")?;

@@ -69,6 +69,8 @@ pub struct ServerSnapshot {
     pub traces: Vec<Trace>,
     /// The parent that runs now, if one was found.
     pub parent: Option<ParentSighting>,
+    /// Why none could be found although there may be one: it is hidden.
+    pub hidden: Option<Why>,
     /// Former children that still live and are not among the parent's children.
     pub orphans: Vec<Child>,
     /// How processes ended that exited in this or an earlier look; `None` where the kernel does

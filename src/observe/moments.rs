@@ -32,7 +32,7 @@ use crate::{
     },
 };
 
-/// As many descriptors as one wait reports; the next wait reports the rest.
+/// As many descriptors as one system call reports; the next one reports the rest.
 const BATCH: usize = 256;
 const INOTIFY: u64 = 0;
 const WAKE: u64 = 1;
@@ -196,8 +196,18 @@ impl Moments {
         self.watch(path, WatchFlags::OPEN, Watched::Configuration { server });
     }
 
-    /// Waits until something happens, at most for `limit`.
+    /// Waits until something happens, at most for `limit`, and takes all that has.
     pub fn wait(&mut self, limit: Duration) -> io::Result<Happened> {
+        let mut happened = Happened::default();
+        let mut limit = limit;
+        while self.wait_once(limit, &mut happened)? == BATCH {
+            limit = Duration::ZERO;
+        }
+        Ok(happened)
+    }
+
+    /// Takes one batch; returns how large it was.
+    fn wait_once(&mut self, limit: Duration, happened: &mut Happened) -> io::Result<usize> {
         let mut events = Vec::with_capacity(BATCH);
         let timeout = Timespec {
             tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
@@ -208,18 +218,18 @@ impl Moments {
             Err(error) => return Err(error.into()),
         }
         let at = clock::now();
-        let mut happened = Happened::default();
+        let batch = events.len();
         for event in events {
             match event.data.u64() {
-                INOTIFY => self.read_inotify(at, &mut happened),
+                INOTIFY => self.read_inotify(at, happened),
                 WAKE => {
                     self.drain_wake();
                     happened.woken = true;
                 }
-                token => self.notice_exit(token, at, &mut happened),
+                token => self.notice_exit(token, at, happened),
             }
         }
-        Ok(happened)
+        Ok(batch)
     }
 
     fn watch(&mut self, path: &Path, events: WatchFlags, watched: Watched) {

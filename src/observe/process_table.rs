@@ -6,6 +6,7 @@ use std::{
 };
 
 use procfs::{ProcError, process::Process};
+use rustix::{io::Errno, process::test_kill_process};
 
 use crate::{
     decode::process_stat::{ProcessStat, process_stat},
@@ -52,9 +53,12 @@ impl ProcessTable {
         &self.root
     }
 
-    /// The row of a process; `Missing` if there is none.
+    /// The row of a process; `Missing` if there is none, `Permission` if `hidepid` hides it.
     pub fn row(&self, pid: Pid) -> Result<Row, Why> {
-        let line = fs::read(self.path(pid, "stat")).map_err(|error| why(&error))?;
+        let line = fs::read(self.path(pid, "stat")).map_err(|error| {
+            let why = why(&error);
+            if why == Why::Missing && exists(pid) { Why::Permission } else { why }
+        })?;
         let ProcessStat { name, state, parent, start_ticks } =
             process_stat(&line).ok_or(Why::Invalid)?;
         let micros = u128::from(start_ticks) * 1_000_000 / u128::from(self.ticks_per_second);
@@ -119,11 +123,16 @@ impl ProcessTable {
     }
 }
 
+/// Whether there is such a process, which the kernel tells also of one that it hides in `/proc`.
+fn exists(pid: Pid) -> bool {
+    let raw = rustix::process::Pid::from_raw(pid.as_raw());
+    raw.is_some_and(|raw| test_kill_process(raw) != Err(Errno::SRCH))
+}
+
 /// The closed reason of an I/O error. A process that went away while it was read is missing.
 #[must_use]
 pub fn why(error: &io::Error) -> Why {
     use io::ErrorKind;
-    use rustix::io::Errno;
     let kind = error.kind();
     let number = error.raw_os_error().map(Errno::from_raw_os_error);
     if kind == ErrorKind::PermissionDenied {

@@ -39,6 +39,15 @@ pub struct Target {
     pub signature: Option<Signature>,
 }
 
+/// Why a pid file names nobody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// In words.
+    pub reason: String,
+    /// The process that it names cannot be seen: it may well be the parent.
+    pub hidden: Option<Why>,
+}
+
 /// What every observer of a look shares.
 #[derive(Debug)]
 pub struct Instruments<'a> {
@@ -61,7 +70,7 @@ pub struct ServerObserver {
     configuration: Option<PathBuf>,
     children: Children,
     /// Why the pid file names nobody, said once.
-    doubt: Option<String>,
+    doubt: Option<Doubt>,
     /// A look then will tell more.
     next_look: Option<Moment>,
 }
@@ -102,12 +111,12 @@ impl ServerObserver {
     }
 
     /// Why the pid file names nobody, if that is new.
-    pub fn new_doubt(&mut self, doubt: Option<String>) -> Option<&str> {
+    pub fn new_doubt(&mut self, doubt: Option<Doubt>) -> Option<&Doubt> {
         if self.doubt == doubt {
             return None;
         }
         self.doubt = doubt;
-        self.doubt.as_deref()
+        self.doubt.as_ref()
     }
 
     /// One look. `found`: parents that discovery sees now.
@@ -117,7 +126,7 @@ impl ServerObserver {
         traces: Vec<Trace>,
         found: &[Found],
         instruments: &mut Instruments<'_>,
-    ) -> (ServerSnapshot, Option<String>) {
+    ) -> (ServerSnapshot, Option<Doubt>) {
         for trace in &traces {
             self.children.notice(trace.kind, at.uptime);
         }
@@ -134,7 +143,8 @@ impl ServerObserver {
         let Instruments { table, moments, .. } = instruments;
         let fates = self.children.fates(self.parent, seen, at.uptime, table, moments);
         let statuses = fates.statuses;
-        (ServerSnapshot { at, traces, parent, orphans: fates.orphans, statuses }, doubt)
+        let hidden = doubt.as_ref().and_then(|doubt| doubt.hidden);
+        (ServerSnapshot { at, traces, parent, hidden, orphans: fates.orphans, statuses }, doubt)
     }
 
     /// The order matters: a parent that had written its pid file, and whose signal mask then was
@@ -177,7 +187,7 @@ impl ServerObserver {
         traces: &[Trace],
         found: &[Found],
         instruments: &mut Instruments<'_>,
-    ) -> Option<String> {
+    ) -> Option<Doubt> {
         if let Some(id) = self.parent {
             let ended = traces.iter().any(|trace| trace.kind == TraceKind::Exited(id))
                 || !instruments.moments.holds(&id) && has_ended(instruments.table, id);
@@ -197,23 +207,28 @@ impl ServerObserver {
         }
     }
 
-    fn by_pid_file(&self, at: Moment, table: &ProcessTable) -> Result<Option<Found>, String> {
+    fn by_pid_file(&self, at: Moment, table: &ProcessTable) -> Result<Option<Found>, Doubt> {
         let Some(path) = self.pid_file() else {
             return Ok(None);
         };
-        let PidFile { pid, stamp } = pid_file::read(path).map_err(|error| error.to_string())?;
+        let PidFile { pid, stamp } =
+            pid_file::read(path).map_err(|error| Doubt::new(error.to_string()))?;
         let row = match table.row(pid) {
             Ok(row) => row,
-            Err(Why::Missing) => return Err(format!("there is no process {pid}")),
-            Err(why) => return Err(format!("process {pid} cannot be read: {}", why.label())),
+            Err(Why::Missing) => return Err(Doubt::new(format!("there is no process {pid}"))),
+            Err(why) => {
+                let reason = format!("process {pid} cannot be read: {}", why.label());
+                return Err(Doubt { reason, hidden: Some(why) });
+            }
         };
         let proof = Proof::PidFile(self.target.program.as_deref());
         let found = discovery::examine(table, &row, proof)
-            .map_err(|stranger| format!("process {pid} is no parent of an httpd: {stranger}"))?;
+            .map_err(|stranger| format!("process {pid} is no parent of an httpd: {stranger}"))
+            .map_err(Doubt::new)?;
         if is_older(&row, stamp, at) || is_corroborated(&found, &row, path, table) {
             return Ok(Some(found));
         }
-        Err(format!("process {pid} is younger than the pid file, and writes another"))
+        Err(Doubt::new(format!("process {pid} is younger than the pid file, and writes another")))
     }
 
     /// A server that was seen before, or that discovery found, is known without a pid file. Of two
@@ -226,16 +241,17 @@ impl ServerObserver {
     }
 
     /// Makes it the parent; an error tells why it cannot be this server's.
-    fn adopt(&mut self, found: &Found, instruments: &mut Instruments<'_>) -> Result<(), String> {
+    fn adopt(&mut self, found: &Found, instruments: &mut Instruments<'_>) -> Result<(), Doubt> {
         let Instruments { table, moments, .. } = instruments;
         let id = found.id;
         if moments.holds(&id) {
             let pid = id.pid;
-            return Err(format!("process {pid} belongs to another server, or to an ended parent"));
+            let reason = format!("process {pid} belongs to another server, or to an ended parent");
+            return Err(Doubt::new(reason));
         }
         let confirm = |pid| table.row(pid).ok().map(|row: Row| row.id);
         if !moments.hold(self.number, id, confirm) && has_ended(table, id) {
-            return Err(format!("process {} has just ended", id.pid));
+            return Err(Doubt::new(format!("process {} has just ended", id.pid)));
         }
         leave_process_group(id.pid);
         self.parent = Some(id);
@@ -245,6 +261,12 @@ impl ServerObserver {
         }
         self.target.signature = Some(found.signature.clone());
         Ok(())
+    }
+}
+
+impl Doubt {
+    const fn new(reason: String) -> Self {
+        Self { reason, hidden: None }
     }
 }
 

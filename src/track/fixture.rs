@@ -138,6 +138,7 @@ impl Story {
             at: after(at),
             traces: std::mem::take(&mut self.traces),
             parent: self.parent.map(|id| ParentSighting { id, processes, scoreboard, pid_file }),
+            hidden: None,
             orphans: self.orphans.iter().map(|(pid, started)| row(*pid, *started)).collect(),
             statuses: std::mem::take(&mut self.statuses),
         }

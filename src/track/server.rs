@@ -283,8 +283,10 @@ impl ServerTracker {
     fn assess(&mut self, snapshot: &ServerSnapshot) {
         self.observe_witnesses(snapshot);
         let table = snapshot.parent.as_ref().and_then(|parent| parent.processes.seen());
-        let table_up =
-            snapshot.parent.as_ref().is_none_or(|parent| parent.processes.seen().is_some());
+        let table_up = match &snapshot.parent {
+            Some(parent) => parent.processes.seen().is_some(),
+            None => snapshot.hidden.is_none(),
+        };
         let board = self
             .scoreboard(snapshot)
             .zip(table)
@@ -321,7 +323,7 @@ impl ServerTracker {
         let restarting = self.restart_since().is_some();
         let childless = self.children.workers().is_empty();
         let parent = snapshot.parent.as_ref().filter(|_| self.up.is_some());
-        self.changes = self.witnesses.observe(snapshot.at, parent, restarting, childless);
+        self.changes = self.witnesses.observe(snapshot, parent, restarting, childless);
     }
 
     /// `None` while a parent lives whose generations are not known. What a dead one left behind

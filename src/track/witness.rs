@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::model::{
-    snapshot::{ParentSighting, Part},
+    snapshot::{ParentSighting, Part, ServerSnapshot},
     source::{Source, Why},
     time::Moment,
 };
@@ -52,14 +52,16 @@ impl WitnessTracker {
     /// none yet: that is no fault.
     pub fn observe(
         &mut self,
-        at: Moment,
+        snapshot: &ServerSnapshot,
         parent: Option<&ParentSighting>,
         restarting: bool,
         childless: bool,
     ) -> Vec<WitnessChange> {
+        let at = snapshot.at;
         let Some(parent) = parent else {
             self.states.entry(Source::Scoreboard).or_default().up = None;
-            return Vec::new();
+            let table = snapshot.hidden.map_or(Part::Seen(()), Part::Unseen);
+            return self.fold(Source::ProcessTable, at, &table, false).into_iter().collect();
         };
         let age = at.since(at.at_uptime(parent.id.started));
         let excused = restarting || age < STARTING;

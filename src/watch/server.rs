@@ -56,7 +56,7 @@ impl Server {
     ) {
         let (snapshot, doubt) = self.observer.look(at, traces, found, instruments);
         if let Some(doubt) = self.observer.new_doubt(doubt) {
-            info!(server = self.name, reason = doubt, "pid file names no httpd");
+            info!(server = self.name, reason = doubt.reason, "pid file names no httpd");
         }
         for event in self.tracker.observe(&snapshot) {
             self.tally.count(&event);

@@ -174,6 +174,10 @@ impl Watch {
 
     fn admit(&mut self, process: Process, parent: u32, role: Role) {
         let identity = process.identity();
+        // The kernel's list skips children while others leave it; they are no new ones afterwards.
+        if self.shared.sightings.lock().unwrap().iter().any(|seen| seen.identity == identity) {
+            return;
+        }
         let forked_by = SystemTime::now().min(identity.forked_by());
         let mut sightings = self.shared.sightings.lock().unwrap();
         let first_look = match role {
