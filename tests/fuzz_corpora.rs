@@ -37,3 +37,8 @@ fn the_corpus_of_process_stats_is_survived() {
 fn the_corpus_of_command_lines_is_survived() {
     survives("command_line", 8, process_input::command_line);
 }
+
+#[test]
+fn the_corpus_of_main_configurations_is_survived() {
+    survives("main_configuration", 8, process_input::main_configuration);
+}

@@ -25,6 +25,15 @@ pub(crate) fn process_stat(input: &[u8]) {
     assert_eq!(ticks.parse(), Ok(stat.start_ticks));
 }
 
+pub(crate) fn main_configuration(input: &[u8]) {
+    let found = decode::main_configuration::main_configuration(input);
+    let paths = found.pid_files.iter().chain(&found.includes).chain(&found.root);
+    for path in paths {
+        let bytes = path.as_os_str().as_encoded_bytes();
+        assert!(!bytes.is_empty() && input.windows(bytes.len()).any(|window| window == bytes));
+    }
+}
+
 pub(crate) fn command_line(input: &[u8]) {
     let line = decode::command_line::command_line(input);
     let first = input.split(|byte| *byte == 0).next().unwrap_or_default();
