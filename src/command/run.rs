@@ -24,6 +24,9 @@ use crate::{
     watch::{Controls, Order, Watch, WatchOptions},
 };
 
+/// The first look rarely takes longer; if it does, it is not waited for.
+const FIRST_LOOK: Duration = Duration::from_secs(3);
+
 /// Watches until it is told to end.
 pub fn run(settings: Settings) -> anyhow::Result<Exit> {
     warn_of_what_has_no_effect(&settings);
@@ -92,10 +95,13 @@ fn serve(
 ) -> anyhow::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("start the runtime")?;
-    for listener in &listeners {
-        info!(address = %listener.address(), "listening");
-    }
     let served = runtime.block_on(async {
+        // Who scrapes as soon as he is told where finds every server in it.
+        let mut first = publication.clone();
+        let _ = tokio::time::timeout(FIRST_LOOK, first.changed()).await;
+        for listener in &listeners {
+            info!(address = %listener.address(), "listening");
+        }
         let mut signals = Signals::new().context("listen for signals")?;
         let states = web.web_config.as_ref().map(|file| file.states());
         let looks = publication.clone();

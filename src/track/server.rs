@@ -112,7 +112,8 @@ impl ServerTracker {
     /// Folds one look at the server.
     pub fn observe(&mut self, snapshot: &ServerSnapshot) -> Vec<Event> {
         let mut events = Vec::new();
-        self.stops.observe(&snapshot.traces);
+        let names_parent = snapshot.parent.as_ref().is_some_and(|it| it.pid_file.is_some());
+        self.stops.observe(&snapshot.traces, names_parent);
         self.notice_end(snapshot, &mut events);
         self.notice_parent(snapshot, &mut events);
         let restarts = self.observe_restarts(snapshot);

@@ -31,13 +31,14 @@ pub struct StopTracker {
 }
 
 impl StopTracker {
-    /// Folds what happened to the pid file since the last look.
-    pub fn observe(&mut self, traces: &[Trace]) {
+    /// Folds what happened to the pid file since the last look. One that was removed and then
+    /// written by another parent, which this one's graceful stop made room for, stays removed.
+    pub fn observe(&mut self, traces: &[Trace], names_parent: bool) {
         for trace in traces {
             match trace.kind {
                 TraceKind::PidFileRemoved => self.pid_file_removed = Some(trace.at),
-                TraceKind::PidFileWritten => self.pid_file_removed = None,
-                TraceKind::ConfigOpened | TraceKind::Exited(_) => {}
+                TraceKind::PidFileWritten if names_parent => self.pid_file_removed = None,
+                TraceKind::PidFileWritten | TraceKind::ConfigOpened | TraceKind::Exited(_) => {}
             }
         }
     }
@@ -133,6 +134,8 @@ mod tests {
         assert_eq!(stopped(code(0), &removed(4999)), [StopType::Stop]);
         assert_eq!(stopped(code(0), &removed(3000)), [StopType::GracefulStop]);
         assert_eq!(stopped(code(0), &[]), [StopType::Stop]);
+        let successor = [(3000, TraceKind::PidFileRemoved), (4000, TraceKind::PidFileWritten)];
+        assert_eq!(stopped(code(0), &successor), [StopType::GracefulStop]);
         assert_eq!(stopped(Some(ExitStatus::Signal(9)), &[]), [StopType::Killed]);
         assert_eq!(stopped(Some(ExitStatus::Signal(11)), &[]), [StopType::Crash]);
         assert_eq!(stopped(code(1), &[]), [StopType::Crash]);

@@ -65,7 +65,8 @@ impl WitnessTracker {
         };
         let age = at.since(at.at_uptime(parent.id.started));
         let excused = restarting || age < STARTING;
-        let table = self.fold(Source::ProcessTable, at, &parent.processes, false);
+        // A parent that is missing from a table that can be read has just ended.
+        let table = self.fold(Source::ProcessTable, at, &parent.processes, true);
         let board = match &parent.scoreboard {
             // Found, but no layout could be proven although children live.
             Part::Seen(board) if board.slots.is_none() && !childless => Part::Unseen(Why::Invalid),
