@@ -97,6 +97,12 @@ impl Watch {
         Ok((watch, controls))
     }
 
+    /// How old the last look may be while looks succeed.
+    #[must_use]
+    pub fn stale_after(&self) -> Duration {
+        (self.options.interval * 3).max(Duration::from_secs(10))
+    }
+
     /// Looks and publishes until it is told to stop.
     pub fn run(mut self, publish: &watch::Sender<Arc<Publication>>) -> io::Result<()> {
         self.take_servers();
@@ -290,7 +296,7 @@ impl Watch {
         Publication {
             metrics: Bytes::from(metrics::render(&servers, &own)),
             looked_at: Some(looked_at),
-            stale_after: (self.options.interval * 3).max(Duration::from_secs(10)),
+            stale_after: self.stale_after(),
         }
     }
 }

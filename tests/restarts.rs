@@ -6,7 +6,7 @@ use crate::harness::{Gracekeeper, Httpd, Mpm, eventually, metrics::Metrics, unde
 
 /// How far a measured time may lie from the oracle's on a machine that does other things too; how
 /// far it does lie is what `make bench` tells.
-const TOLERANCE: f64 = 1.0;
+const TOLERANCE: f64 = 0.25;
 
 under_every_mpm! {
     an_idle_graceful_restart_is_counted_and_its_drain_too

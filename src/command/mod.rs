@@ -20,14 +20,17 @@ pub fn report(error: &anyhow::Error) -> Exit {
         complain(&error.to_string());
         return if error.is_permission() { Exit::Permission } else { Exit::Usage };
     }
-    complain(&format!("gracekeeper: {error:#}"));
+    // These two name their cause themselves.
     if error.is::<WebConfigError>() {
-        Exit::Usage
-    } else if error.downcast_ref().is_some_and(BindError::is_permission) {
-        Exit::Permission
-    } else {
-        Exit::Internal
+        complain(&format!("gracekeeper: {error}"));
+        return Exit::Usage;
     }
+    if let Some(bind) = error.downcast_ref::<BindError>() {
+        complain(&format!("gracekeeper: {bind}"));
+        return if bind.is_permission() { Exit::Permission } else { Exit::Internal };
+    }
+    complain(&format!("gracekeeper: {error:#}"));
+    Exit::Internal
 }
 
 /// Writes text for the operator, or for the next program of a pipe.

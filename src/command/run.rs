@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, thread, time::Duration};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use tokio::{
     runtime,
     signal::unix::{Signal, SignalKind, signal},
@@ -24,6 +24,8 @@ use crate::{
     watch::{Controls, Order, Watch, WatchOptions},
 };
 
+/// What the program has open before anybody connects.
+const FEWEST_DESCRIPTORS: u64 = 24;
 /// The first look rarely takes longer; if it does, it is not waited for.
 const FIRST_LOOK: Duration = Duration::from_secs(3);
 
@@ -37,17 +39,21 @@ pub fn run(settings: Settings) -> anyhow::Result<Exit> {
         settings.web.listen_addresses.iter().map(ToString::to_string).collect();
     let listeners = server::bind(&addresses)?;
     let procfs = settings.paths.procfs.clone();
+    ensure!(procfs.join("self").exists(), "--path.procfs: {} is no procfs", procfs.display());
     // While there still are privileges: it keeps those that this process gives up next.
     let scoreboards = ScoreboardReader::start(&procfs).context("start the reading process")?;
     if let Err(error) = privileges::raise_descriptor_limit() {
         warn!(%error, "descriptor limit not raised");
     }
+    let descriptors = privileges::descriptor_limit();
+    ensure!(descriptors >= FEWEST_DESCRIPTORS, "{descriptors} file descriptors are too few");
     privileges::keep_none().context("give up privileges")?;
 
     let build = [version::VERSION, version::REVISION, version::RUSTC];
     let (watch, controls) = Watch::new(options(&settings), procfs, scoreboards, build)
         .context("watch the kernel's events")?;
-    let (publish, publication) = channel::channel(Arc::new(Publication::default()));
+    let first = Publication { stale_after: watch.stale_after(), ..Publication::default() };
+    let (publish, publication) = channel::channel(Arc::new(first));
     let watching = thread::Builder::new()
         .name("watch".to_owned())
         .spawn(move || watch.run(&publish))

@@ -89,8 +89,8 @@ fn assessment(page: &mut Page, server: &ServerView<'_>) {
     gauge(&catalogue::HUNG, it.up.map(|_| truth(up && it.restart_hung)));
     gauge(&catalogue::GENERATIONS, it.generations.map(f64::from));
     gauge(&catalogue::ORPHANS, it.orphans.map(f64::from));
-    gauge(&catalogue::DRAIN_IN_PROGRESS, it.up.map(|_| truth(!it.drains.is_empty())));
-    let oldest = it.drains.values().min();
+    gauge(&catalogue::DRAIN_IN_PROGRESS, it.drains.as_ref().map(|it| truth(!it.is_empty())));
+    let oldest = it.drains.iter().flat_map(|drains| drains.values()).min();
     gauge(&catalogue::DRAIN_START, oldest.map(|began| began.wall.as_seconds()));
     gauge(&catalogue::LAST_DRAIN, it.last_drain.map(|lasted| lasted.as_secs_f64()));
     if let Some(children) = it.children {

@@ -89,7 +89,12 @@ impl Children {
         let ended = &self.ended;
         self.known.retain(|pid, child| {
             if child.state == ProcessState::Ended {
-                return ended.contains_key(&child.id);
+                let awaited = ended.contains_key(&child.id);
+                let told = fates.statuses.iter().any(|(id, _)| *id == child.id);
+                if !awaited && !told && !moments.holds(&child.id) {
+                    fates.statuses.push((child.id, None));
+                }
+                return awaited;
             }
             if seen.is_some_and(|seen| seen.children.contains_key(pid)) {
                 return true;
@@ -166,7 +171,8 @@ impl Children {
         let row = table.row(pid).ok()?;
         let role = if row.name == parent.name { ChildRole::Httpd } else { ChildRole::Helper };
         let child = Child { id: row.id, role, state: row.state };
-        if row.state != ProcessState::Ended {
+        // A zombie too: it came and went since the last look, and its status may be asked.
+        if !self.ended.contains_key(&row.id) {
             moments.hold(server, row.id, |pid| table.row(pid).ok().map(|row| row.id));
         }
         self.known.insert(pid, child);

@@ -20,7 +20,7 @@ use rustix::{
     event::{Timespec, epoll},
     fs::inotify::{self, ReadFlags, WatchFlags},
     io::Errno,
-    process::{PidfdFlags, pidfd_open},
+    process::{PidfdFlags, Resource, getrlimit, pidfd_open},
 };
 
 use crate::{
@@ -37,6 +37,8 @@ const BATCH: usize = 256;
 const INOTIFY: u64 = 0;
 const WAKE: u64 = 1;
 const FIRST_PROCESS: u64 = 2;
+/// Descriptors that are no pidfds: as many connections as are taken, and as much again.
+const FOR_OTHERS: u64 = 512;
 
 /// A trace and the server that it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +90,8 @@ pub struct Moments {
     held: BTreeMap<ProcessId, Held>,
     tokens: BTreeMap<u64, ProcessId>,
     next_token: u64,
+    /// How many processes may be held.
+    budget: usize,
     watches: BTreeMap<i32, Vec<Watched>>,
 }
 
@@ -111,6 +115,7 @@ impl Moments {
             held: BTreeMap::new(),
             tokens: BTreeMap::new(),
             next_token: FIRST_PROCESS,
+            budget: budget(),
             watches: BTreeMap::new(),
         })
     }
@@ -125,6 +130,9 @@ impl Moments {
     ) -> bool {
         if self.held.contains_key(&id) {
             return true;
+        }
+        if self.held.len() >= self.budget {
+            return false;
         }
         let Some(pid) = rustix::process::Pid::from_raw(id.pid.as_raw()) else {
             return false;
@@ -281,6 +289,13 @@ impl Moments {
             }
         }
     }
+}
+
+/// Connections and files need descriptors too; who is not held is followed in the process table.
+fn budget() -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let budget = if limit > 2 * FOR_OTHERS { limit - FOR_OTHERS } else { limit / 2 };
+    usize::try_from(budget).unwrap_or(usize::MAX)
 }
 
 fn meaning(

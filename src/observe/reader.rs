@@ -96,7 +96,8 @@ struct Member {
 /// Answers requests until the other side is gone.
 pub fn serve(table: &ProcessTable, mut stream: impl Read + Write) -> io::Result<()> {
     let mut parents = BTreeMap::new();
-    while let Some(request) = receive::<Request>(&mut stream)? {
+    let mut come = Vec::new();
+    while let Some(request) = receive::<Request>(&mut stream, &mut come)? {
         if parents.len() >= MOST_PARENTS {
             parents.clear();
         }
@@ -116,21 +117,36 @@ pub fn send<T: Serialize>(stream: &mut impl Write, message: &T) -> io::Result<()
     stream.write_all(&frame)
 }
 
-/// Reads a message; `None` if the other side is gone.
-pub fn receive<T: for<'a> Deserialize<'a>>(stream: &mut impl Read) -> io::Result<Option<T>> {
-    let mut length = [0; 4];
-    match stream.read_exact(&mut length) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-        Err(error) => return Err(error),
-    }
-    let length = u32::from_le_bytes(length);
+/// Takes the first message of what has come; `None` if it is not whole.
+pub fn take_frame<T: for<'a> Deserialize<'a>>(bytes: &mut Vec<u8>) -> io::Result<Option<T>> {
+    let Some((length, rest)) = bytes.split_first_chunk() else { return Ok(None) };
+    let length = u32::from_le_bytes(*length);
     if length > LONGEST_MESSAGE {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "message is too long"));
     }
-    let mut body = Vec::new();
-    stream.take(u64::from(length)).read_to_end(&mut body)?;
-    postcard::from_bytes(&body).map(Some).map_err(io::Error::other)
+    let length = usize::try_from(length).map_err(io::Error::other)?;
+    let Some(body) = rest.get(..length) else { return Ok(None) };
+    let message = postcard::from_bytes(body).map_err(io::Error::other)?;
+    bytes.drain(..size_of::<u32>() + length);
+    Ok(Some(message))
+}
+
+/// Waits for a message; `None` if the other side is gone.
+fn receive<T: for<'a> Deserialize<'a>>(
+    stream: &mut impl Read,
+    bytes: &mut Vec<u8>,
+) -> io::Result<Option<T>> {
+    let mut chunk = [0; 4096];
+    loop {
+        if let Some(message) = take_frame(bytes)? {
+            return Ok(Some(message));
+        }
+        let read = stream.read(&mut chunk)?;
+        if read == 0 {
+            return Ok(None);
+        }
+        bytes.extend(chunk.iter().take(read));
+    }
 }
 
 fn read(table: &ProcessTable, parent: ProcessId, known: &mut Known) -> Result<Scoreboard, Why> {

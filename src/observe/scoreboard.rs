@@ -1,7 +1,7 @@
 //! The scoreboard, asked of the reading process.
 
 use std::{
-    io,
+    io::{self, Read},
     os::{
         fd::OwnedFd,
         unix::{net::UnixStream, process::CommandExt},
@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use super::reader::{Answer, Request, receive, send};
+use super::reader::{Answer, Request, send, take_frame};
 use crate::model::{process::ProcessId, scoreboard::Scoreboard, snapshot::Part, source::Why};
 
 /// A look must not wait longer for one source.
@@ -26,6 +26,8 @@ pub struct ScoreboardReader {
     process: Child,
     serial: u64,
     overdue: bool,
+    /// What has come of an answer, so that one which was too late in the middle is not lost.
+    partial: Vec<u8>,
 }
 
 impl ScoreboardReader {
@@ -45,7 +47,7 @@ impl ScoreboardReader {
             // prefork signals its whole process group, which must not be ours.
             .process_group(0)
             .spawn()?;
-        Ok(Self { stream: own, process, serial: 0, overdue: false })
+        Ok(Self { stream: own, process, serial: 0, overdue: false, partial: Vec::new() })
     }
 
     /// Asks for a parent's scoreboard.
@@ -79,8 +81,17 @@ impl ScoreboardReader {
     }
 
     fn answer(&mut self) -> io::Result<Answer> {
-        let ended = || io::Error::other("the reading process has ended");
-        receive(&mut self.stream)?.ok_or_else(ended)
+        let mut chunk = [0; 16 << 10];
+        loop {
+            if let Some(answer) = take_frame(&mut self.partial)? {
+                return Ok(answer);
+            }
+            let read = self.stream.read(&mut chunk)?;
+            if read == 0 {
+                return Err(io::Error::other("the reading process has ended"));
+            }
+            self.partial.extend(chunk.iter().take(read));
+        }
     }
 }
 

@@ -43,14 +43,14 @@ pub struct ServerAssessment {
     pub restart_hung: bool,
     /// Living worker children; `None` while generations are not known.
     pub children: Option<ByAge>,
-    /// Distinct generations with a living child.
+    /// Distinct generations with a living child; `None` while they are not known.
     pub generations: Option<u32>,
-    /// Living worker children whose parent is gone.
+    /// Living worker children whose parent is gone; `None` while generations are not known.
     pub orphans: Option<u32>,
     /// What the slots tell; `None` while they are not read and proven.
     pub board: Option<Board>,
-    /// When each unfinished drain began.
-    pub drains: BTreeMap<Generation, Moment>,
+    /// When each unfinished drain began; `None` while generations are not known.
+    pub drains: Option<BTreeMap<Generation, Moment>>,
     /// How long the last finished drain took.
     pub last_drain: Option<Duration>,
     /// The sources and their state.

@@ -13,9 +13,9 @@ use crate::model::{
     time::Moment,
 };
 
-/// A child that exits in order may be the first that a stop or a hard restart ended: only then is
-/// it known which, when the parent has ended or resumed.
-const STOP_MAY_FOLLOW: Duration = Duration::from_secs(2);
+/// A child that exits in order may be the first that a stop ended: that is known when the parent
+/// has ended, which takes up to 10 s if another child has to be killed (AH00046, AH00047).
+const STOP_MAY_FOLLOW: Duration = Duration::from_secs(11);
 
 /// What one look says about children.
 #[derive(Clone, Copy, Debug)]
@@ -74,18 +74,12 @@ pub struct ChildrenTracker {
     workers: BTreeMap<ProcessId, Descent>,
     exits: BTreeMap<ProcessId, Exit>,
     overlap_since: Option<Moment>,
+    /// Children were seen before: those that appear now were started.
     counts_starts: bool,
     parent_ended: Option<Moment>,
 }
 
 impl ChildrenTracker {
-    /// A tracker for a server of which nothing was seen yet: its first children count as started
-    /// only if `counts_starts`.
-    #[must_use]
-    pub fn new(counts_starts: bool) -> Self {
-        Self { counts_starts, ..Self::default() }
-    }
-
     /// The living worker children and their descent.
     #[must_use]
     pub const fn workers(&self) -> &BTreeMap<ProcessId, Descent> {
@@ -101,9 +95,10 @@ impl ChildrenTracker {
     /// Folds one look; also returns who left.
     pub fn observe(&mut self, nursery: &Nursery<'_>) -> (Vec<Event>, Vec<Departure>) {
         let mut events = Vec::new();
+        let first = !self.counts_starts;
         let departures = self.depart(nursery);
-        self.arrive(nursery, &mut events);
-        self.overlap(nursery.at, &departures, &mut events);
+        self.arrive(nursery, first, &mut events);
+        events.extend(self.overlap(nursery.at, first, &departures));
         for (id, status) in nursery.statuses {
             if let Some(exit) = self.exits.get_mut(id) {
                 exit.status = status.map_or(Status::Lost, Status::Known);
@@ -172,16 +167,13 @@ impl ChildrenTracker {
         departures
     }
 
-    fn arrive(&mut self, nursery: &Nursery<'_>, events: &mut Vec<Event>) {
+    fn arrive(&mut self, nursery: &Nursery<'_>, first: bool, events: &mut Vec<Event>) {
         let (Some(present), Some(running)) = (nursery.present, nursery.running) else {
             return;
         };
         let slots: BTreeMap<_, _> = nursery.slots.iter().map(|slot| (slot.pid, slot)).collect();
         let mut started = 0;
         for child in present {
-            if child.state == ProcessState::Ended {
-                continue;
-            }
             // Its program may rename itself; the cgid daemon, which has the parent's program,
             // never has a slot.
             let Some(slot) = slots.get(&child.id.pid) else {
@@ -193,8 +185,16 @@ impl ChildrenTracker {
                 continue;
             }
             let descent = Descent { parent: running.parent, generation: slot.generation };
-            self.workers.insert(child.id, descent);
-            started += u32::from(!known);
+            if child.state != ProcessState::Ended {
+                self.workers.insert(child.id, descent);
+                started += u32::from(!known);
+            } else if !known && !self.exits.contains_key(&child.id) && !first {
+                // It came and went since the last look, and is not reaped yet.
+                let old = descent < running;
+                let (at, status) = (nursery.at, Status::Awaited);
+                self.exits.insert(child.id, Exit { at, old, ended_by_parent: false, status });
+                started += 1;
+            }
         }
         if started > 0 && self.counts_starts {
             events.push(Event::ChildrenStarted { count: started });
@@ -202,18 +202,16 @@ impl ChildrenTracker {
         self.counts_starts |= started > 0;
     }
 
-    /// Generations overlap from the first child of the younger to the last of the older.
-    fn overlap(&mut self, at: Moment, departures: &[Departure], events: &mut Vec<Event>) {
-        let mut ended = departures.iter().filter(|left| self.is_older(left.descent));
+    /// Generations overlap from the first child of the younger to the last of the older; what was
+    /// so before the first look is not counted.
+    fn overlap(&mut self, at: Moment, first: bool, departures: &[Departure]) -> Option<Event> {
+        let ended = departures.iter().filter(|left| self.is_older(left.descent));
         let alive = self.generations().len() > 1;
-        let until = if alive { Some(at) } else { ended.by_ref().map(|left| left.at).max() };
+        let until = if alive { Some(at) } else { ended.map(|left| left.at).max() };
         let since = self.overlap_since.or_else(|| self.youngest_since(at));
-        if let (Some(until), Some(since)) = (until, since)
-            && (alive || until > since)
-        {
-            events.push(Event::Overlapped { lasted: until.since(since) });
-        }
         self.overlap_since = alive.then_some(at);
+        let (until, since) = until.zip(since).filter(|_| !first)?;
+        (until > since).then(|| Event::Overlapped { lasted: until.since(since) })
     }
 
     fn is_older(&self, descent: Descent) -> bool {
@@ -238,6 +236,11 @@ fn reason(exit: &Exit, at: Moment, restart_in_progress: bool) -> Option<ExitReas
         Status::Lost => Some(ExitReason::Unknown),
         Status::Known(ExitStatus::Signal(11)) => Some(ExitReason::Segv),
         Status::Known(ExitStatus::Signal(6)) => Some(ExitReason::Abort),
+        Status::Known(ExitStatus::Signal(9)) if exit.ended_by_parent => {
+            Some(ExitReason::Terminated)
+        }
+        // The last rung of a hard restart's ladder is SIGKILL.
+        Status::Known(ExitStatus::Signal(9)) if restart_in_progress => None,
         Status::Known(ExitStatus::Signal(9)) => Some(ExitReason::Killed),
         Status::Known(ExitStatus::Signal(_)) => Some(ExitReason::Signal),
         Status::Known(ExitStatus::Code(0)) if exit.ended_by_parent => Some(ExitReason::Terminated),
@@ -261,7 +264,7 @@ mod tests {
         assert_eq!(story.look(2501), [Event::ChildExited { reason: ExitReason::Segv }]);
         story.exit(12, 2600, ExitStatus::Code(0));
         assert_eq!(story.look(2601), [], "a stop may follow");
-        assert_eq!(story.look(4700), [Event::ChildExited { reason: ExitReason::Recycled }]);
+        assert_eq!(story.look(13_700), [Event::ChildExited { reason: ExitReason::Recycled }]);
         assert_eq!(story.tracker.assessment().children.map(|it| it.current), Some(0));
     }
 

@@ -88,12 +88,20 @@ impl DrainTracker {
         events
     }
 
-    /// The parent ended, or a hard restart took the old children's scoreboard away.
+    /// The parent ended, or a hard restart took the old children away. What had drained by then
+    /// has drained.
     pub fn interrupt(&mut self, at: Moment, events: &mut Vec<Event>) {
         for (generation, drain) in std::mem::take(&mut self.open) {
-            let lasted = at.since(drain.began);
+            let presence = self.generations.get(&generation);
+            let left = presence.filter(|presence| presence.living == 0);
+            // Who leaves at the first sign of a hard restart was sent away by it.
+            let left = left.and_then(|presence| presence.last_departure).filter(|left| *left < at);
+            let (ended, outcome) = match left {
+                Some(left) => (left, DrainOutcome::Drained),
+                None => (at, DrainOutcome::Interrupted),
+            };
+            let lasted = ended.since(drain.began);
             self.last = Some(lasted);
-            let outcome = DrainOutcome::Interrupted;
             let children = drain.children;
             events.push(Event::DrainEnded { generation, lasted, children, outcome });
         }

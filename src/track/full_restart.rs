@@ -1,10 +1,15 @@
 //! Full restarts: another parent serves a server that one served before.
 
+use std::time::Duration;
+
 use super::look::Look;
 use crate::model::{
     event::{Event, RestartType},
     time::Moment,
 };
+
+/// Start times are exact to this.
+pub(super) const TICK: Duration = Duration::from_millis(10);
 
 /// A server whose parent has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,18 +40,27 @@ impl FullRestart {
         self.resumed = self.resumed.or(written.filter(|written| *written >= started));
     }
 
+    /// When the new parent wrote its pid file; its children are younger.
+    #[must_use]
+    pub const fn resumed(&self) -> Option<Moment> {
+        self.resumed
+    }
+
     /// The first child was `born`.
     #[must_use]
     pub fn ended(self, started: Moment, born: Moment) -> [Event; 2] {
         let kind = RestartType::Full;
+        // A pid file that is younger than the first child is a later restart's.
+        let resumed = self.resumed.filter(|resumed| *resumed <= born.after(TICK));
         let restarted = Event::Restarted {
             kind,
             began: started,
-            took: self.resumed.map(|resumed| resumed.since(started)),
+            took: resumed.map(|resumed| resumed.since(started)),
             left: None,
             coalesced: false,
             interrupted: self.unserved.interrupted,
         };
-        [restarted, Event::ServedAgain { kind, unserved: born.since(self.unserved.since) }]
+        let served = born.max(resumed.unwrap_or(born));
+        [restarted, Event::ServedAgain { kind, unserved: served.since(self.unserved.since) }]
     }
 }

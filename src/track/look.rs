@@ -50,6 +50,12 @@ impl<'a> Look<'a> {
         self.scoreboard.and_then(|scoreboard| scoreboard.slots.as_deref()).unwrap_or_default()
     }
 
+    /// A process of this server ended.
+    #[must_use]
+    pub fn exits(&self) -> bool {
+        self.traces.iter().any(|trace| matches!(trace.kind, TraceKind::Exited(_)))
+    }
+
     /// When traces of this kind were stamped.
     pub fn moments(&self, kind: TraceKind) -> impl Iterator<Item = Moment> + 'a {
         self.traces.iter().filter(move |trace| trace.kind == kind).map(|trace| trace.at)

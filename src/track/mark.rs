@@ -30,7 +30,9 @@ impl Mark {
     /// What this look sees, of a parent that runs normally.
     pub(super) fn of(look: &Look<'_>) -> Self {
         let global = look.global();
-        let statuses = look.slots().iter().flat_map(|slot| &slot.workers);
+        let lives = |pid| look.table.is_some_and(|table| table.living(pid).is_some());
+        let living = look.slots().iter().filter(|slot| lives(slot.pid));
+        let statuses = living.flat_map(|slot| &slot.workers);
         Self {
             at: look.at,
             generation: global.map(|global| global.running_generation),
@@ -39,6 +41,12 @@ impl Mark {
             pid_file_is_fresh: true,
             busy: statuses.filter(|(status, _)| status.is_busy()).map(|(_, count)| count).sum(),
         }
+    }
+
+    /// What the scoreboard said is not compared with any more.
+    pub(super) const fn forget_scoreboard(&mut self) {
+        self.generation = None;
+        self.restart_time = None;
     }
 
     /// The same, seen to be true for longer.
@@ -124,8 +132,11 @@ impl Mark {
     /// doubles, so that a parent that hangs just there is not polled.
     pub(super) fn look_again(&self, look: &Look<'_>) -> Option<Moment> {
         let written = look.pid_file.filter(|_| self.is_rewritten(look))?.written;
-        let waited = look.at.since(look.at.at_wall(written));
-        (waited < Duration::from_secs(1)).then(|| look.at.after(waited.max(RESUMES_WITHIN)))
+        let written = look.at.at_wall(written);
+        let waited = look.at.since(written);
+        // A pid file from the future is one of a calendar that was set back.
+        (written <= look.at && waited < Duration::from_secs(1))
+            .then(|| look.at.after(waited.max(RESUMES_WITHIN)))
     }
 }
 

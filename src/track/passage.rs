@@ -31,9 +31,24 @@ const MOST_MILESTONES: usize = 256;
 impl Milestones {
     pub(super) fn collect(&mut self, look: &Look<'_>) {
         self.opened.extend(look.moments(TraceKind::ConfigOpened));
-        self.opened.truncate(MOST_MILESTONES);
+        keep_newest(&mut self.opened);
         self.written.extend(look.moments(TraceKind::PidFileWritten));
-        self.written.truncate(MOST_MILESTONES);
+        keep_newest(&mut self.written);
+    }
+
+    /// How often the pid file was written after the configuration was opened: writes alone may be
+    /// anybody's.
+    fn readings(&self) -> u32 {
+        let mut readings = 0;
+        let mut counted = None;
+        for written in &self.written {
+            let mut opened = self.opened.iter();
+            if opened.any(|opened| opened <= written && Some(opened) > counted) {
+                readings += 1;
+                counted = Some(written);
+            }
+        }
+        readings
     }
 
     /// Drops what belongs to restarts that were told apart; returns when the configuration was
@@ -45,6 +60,11 @@ impl Milestones {
     }
 }
 
+fn keep_newest(moments: &mut Vec<Moment>) {
+    let superfluous = moments.len().saturating_sub(MOST_MILESTONES);
+    moments.drain(..superfluous);
+}
+
 /// How many restarts are behind the parent: all, if a child of the running generation was `served`
 /// up; else as many as wrote the pid file, for one more signal may have been taken since.
 pub(super) fn completed(
@@ -53,10 +73,10 @@ pub(super) fn completed(
     look: &Look<'_>,
     served: bool,
 ) -> u32 {
-    let written = u32::try_from(milestones.written.len()).unwrap_or(u32::MAX).max(1);
     let (Some(before), Some(global)) = (from.generation, look.global()) else {
-        return written;
+        return milestones.readings().max(1);
     };
+    let written = u32::try_from(milestones.written.len()).unwrap_or(u32::MAX).max(1);
     let moved = global.running_generation.distance_from(before);
     let moved = u32::try_from(moved).unwrap_or(0).max(1);
     if served { moved } else { moved.min(written) }

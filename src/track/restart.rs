@@ -12,10 +12,12 @@
 //! The generation moves with the signal, `restart_time` only at the end of a hard restart, up to
 //! ten seconds later. So the type is decided when the parent has resumed, not before.
 
+use std::time::Duration;
+
 use super::{
     look::Look,
     mark::{Mark, serves},
-    passage::{Milestones, completed, kinds, passages},
+    passage::{Milestones, Passage, completed, kinds, passages},
     unserved::UnservedTracker,
 };
 use crate::model::{
@@ -23,6 +25,11 @@ use crate::model::{
     scoreboard::Generation,
     time::Moment,
 };
+
+/// Longer than a look may wait for its sources, and than a hard restart has no scoreboard.
+const SCOREBOARD_IS_AWAITED: Duration = Duration::from_secs(5);
+/// httpd forks its first children at once after it wrote its first pid file.
+const STARTS_WITHIN: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
@@ -57,6 +64,8 @@ pub struct RestartTracker {
     shows_reading: bool,
     /// What was stamped since the last look at which all restarts were told apart.
     milestones: Milestones,
+    /// The last look that saw the scoreboard.
+    seen: Option<Moment>,
     unserved: UnservedTracker,
 }
 
@@ -69,6 +78,7 @@ impl RestartTracker {
             catches_crashes: false,
             shows_reading: false,
             milestones: Milestones { opened: Vec::new(), written: Vec::new() },
+            seen: None,
             unserved: UnservedTracker::new(),
         }
     }
@@ -111,12 +121,14 @@ impl RestartTracker {
         let reading = self.is_reading(look);
         let shown = self.shows_reading;
         self.milestones.collect(look);
+        self.notice_blindness(look);
         let mut events = Vec::new();
         if let State::New = self.state {
-            self.state = first_state(look, reading);
+            self.state = self.first_state(look);
         }
         if let State::Settled(mark) = self.state {
-            self.state = leave_settled(mark, look, reading, &mut events);
+            let witnessed = reading || !self.milestones.opened.is_empty();
+            self.state = leave_settled(mark, look, reading, witnessed, &mut events);
         }
         if let State::Restarting(restarting) = &mut self.state {
             restarting.moved |= look.global().is_some_and(|it| !restarting.from.is_of(&it));
@@ -135,11 +147,46 @@ impl RestartTracker {
                 restarting.soon = from.look_again(look);
             }
         }
-        if matches!(self.state, State::Settled(_)) && look.scoreboard.is_some() {
+        if let State::Settled(mark) = &self.state
+            && (look.scoreboard.is_some() || mark.generation.is_none())
+        {
             self.milestones = Milestones::default();
         }
         events.extend(self.unserved.observe(look));
         events
+    }
+
+    /// A scoreboard that stays away is not waited for: from then on the pid file tells restarts,
+    /// whose types are unknown.
+    fn notice_blindness(&mut self, look: &Look<'_>) {
+        if look.scoreboard.is_some() {
+            self.seen = Some(look.at);
+        }
+        if self.seen.is_some_and(|seen| look.at.since(seen) < SCOREBOARD_IS_AWAITED) {
+            return;
+        }
+        match &mut self.state {
+            State::New => {}
+            State::Settled(mark) => mark.forget_scoreboard(),
+            State::Restarting(restarting) => restarting.from.forget_scoreboard(),
+        }
+    }
+
+    /// A parent that wrote its pid file some time ago, has no child of the running generation and
+    /// does not catch crashes is in the middle of a restart that began before it was seen.
+    fn first_state(&mut self, look: &Look<'_>) -> State {
+        let (Some(table), mark) = (look.table, Mark::of(look)) else { return State::New };
+        let written = look.pid_file.map(|stamp| look.at.at_wall(stamp.written));
+        let started = written.is_some_and(|written| look.at.since(written) > STARTS_WITHIN);
+        let served = look.global().is_none_or(|global| serves(look, &global));
+        if table.catches_crashes || served || !started {
+            return State::Settled(mark);
+        }
+        self.catches_crashes = true;
+        let mut from = mark;
+        // The scoreboard shows the new generation from the signal on.
+        from.generation = from.generation.map(|seen| Generation::new(seen.number() - 1));
+        State::Restarting(Restarting::new(from, look.at, true))
     }
 
     /// Between the clearing of its old configuration and the end of reading the new one, the
@@ -169,8 +216,10 @@ impl RestartTracker {
                 coalesced: index > 0,
                 interrupted: if *kind == RestartType::Hard { from.busy } else { 0 },
             });
-            let generation = from.generation.unwrap_or_default().advanced_by(index + 1);
-            self.unserved.restarted(*kind, passage.began, generation);
+            if let Some(left) = from.generation {
+                let Passage { began, resumed } = *passage;
+                self.unserved.restarted(*kind, began, resumed, left.advanced_by(index + 1));
+            }
         }
         let mark = mark_after(from, count, look);
         let left_over = mark.generation < look.global().map(|it| it.running_generation);
@@ -197,35 +246,34 @@ impl Default for RestartTracker {
     }
 }
 
-/// A parent that has a pid file and reads its configuration is in the middle of a restart; one
-/// without is starting.
-fn first_state(look: &Look<'_>, reading: bool) -> State {
-    if look.table.is_none() {
-        return State::New;
-    }
-    if !reading {
-        return State::Settled(Mark::of(look));
-    }
-    let mut from = Mark::of(look);
-    // The scoreboard shows the new generation from the signal on.
-    from.generation = from.generation.map(|seen| Generation::new(seen.number().saturating_sub(1)));
-    State::Restarting(Restarting::new(from, look.at, true))
-}
-
-/// The generation decides; while there is no scoreboard to read, the reading of a configuration
-/// and, for a parent that never showed its scoreboard, the pid file.
-fn leave_settled(from: Mark, look: &Look<'_>, reading: bool, events: &mut Vec<Event>) -> State {
+/// The generation decides; while there is no scoreboard to read, the reading of a configuration.
+/// For a parent that does not show its scoreboard it is the pid file, if it was `witnessed` that
+/// its configuration was read, or a child left: anybody may touch a file.
+fn leave_settled(
+    from: Mark,
+    look: &Look<'_>,
+    reading: bool,
+    witnessed: bool,
+    events: &mut Vec<Event>,
+) -> State {
+    let rewritten = from.had_pid_file() && from.is_rewritten(look);
+    let told = from.generation.is_none() && rewritten && (witnessed || look.exits());
     let Some(global) = look.global() else {
-        let never_seen = from.generation.is_none();
-        let rewritten = from.had_pid_file() && from.is_rewritten(look);
-        if reading || (never_seen && rewritten) {
+        if reading || told {
             return begin(from, look, reading, events);
+        }
+        if from.generation.is_none() {
+            return State::Settled(Mark::of(look));
         }
         return State::Settled(from.still_true(look.at));
     };
     let (Some(generation), Some(restart_time)) = (from.generation, from.restart_time) else {
-        // The first scoreboard of this parent: nothing to compare it with.
-        return State::Settled(Mark::of(look));
+        // Nothing to compare this scoreboard with.
+        return if told {
+            begin(from, look, reading, events)
+        } else {
+            State::Settled(Mark::of(look))
+        };
     };
     let kept = global.restart_time == restart_time;
     if from.has_fallen(look) {
@@ -262,8 +310,6 @@ fn mark_after(from: &Mark, count: u32, look: &Look<'_>) -> Mark {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::{
         model::{event::DrainOutcome, process::ExitStatus, snapshot::TraceKind},
@@ -442,7 +488,7 @@ mod tests {
         story.reads_configuration(2503, 2507);
         story.children.push((13, 2510, 1));
         story.look(2600);
-        assert_eq!(story.tracker.assessment().drains.len(), 1);
+        assert_eq!(story.tracker.assessment().drains.as_ref().unwrap().len(), 1);
         story.generation = 2;
         story.exit(11, 4501, LEFT);
         story.exit(12, 4502, LEFT);

@@ -12,16 +12,16 @@ use super::{
     board::Board,
     children::{ChildrenTracker, Departure, Descent, Nursery},
     drain::{Census, DrainTracker},
-    full_restart::{FullRestart, Unserved},
+    full_restart::{FullRestart, TICK, Unserved},
     look::Look,
     restart::RestartTracker,
     serving::ServingTracker,
-    stop::StopTracker,
+    stop::{FailedRestart, StopTracker},
     witness::{WitnessChange, WitnessTracker},
 };
 use crate::model::{
     event::{Event, RestartType},
-    process::{Child, ProcessId, ProcessState},
+    process::{Child, ChildRole, ProcessId, ProcessState},
     scoreboard::{Generation, Scoreboard},
     snapshot::{Part, ServerSnapshot, TraceKind},
     time::Moment,
@@ -136,14 +136,44 @@ impl ServerTracker {
         };
         let opened = snapshot.traces.iter().filter(|it| it.kind == TraceKind::ConfigOpened);
         let opened = opened.map(|trace| trace.at).filter(|opened| *opened <= at).max();
-        self.stops.ended(up.id, at, up.restart.proven(), opened, events);
-        self.drains.interrupt(at, events);
+        let restart = up
+            .restart
+            .proven()
+            .map(|began| FailedRestart { began, hung: at.since(began) >= self.restart_timeout });
+        self.stops.ended(up.id, at, restart, opened, events);
+        let served = up.full.is_none();
+        self.end_drains(snapshot, at, events);
         self.children.parent_ended(at);
         // A parent that never served leaves the server as its predecessor did.
-        if up.full.is_none() {
+        if served {
             self.unserved = Some(Unserved { since: at, interrupted: self.busy });
         }
         self.up = None;
+    }
+
+    /// What had drained before the parent ended has drained, the rest is interrupted.
+    fn end_drains(&mut self, snapshot: &ServerSnapshot, at: Moment, events: &mut Vec<Event>) {
+        let mut living = BTreeMap::new();
+        let mut departures = Vec::new();
+        for (id, descent) in self.children.workers() {
+            if descent.parent != self.parents {
+                continue;
+            }
+            let exits = snapshot.traces.iter().filter(|it| it.kind == TraceKind::Exited(*id));
+            match exits.map(|trace| trace.at).find(|exit| *exit <= at) {
+                Some(exit) => departures.push((descent.generation, exit)),
+                None => *living.entry(descent.generation).or_insert(0) += 1,
+            }
+        }
+        events.extend(self.drains.observe(&Census {
+            at,
+            living: &living,
+            named: &[],
+            departures: &departures,
+            restarts: &[],
+            undecided: false,
+        }));
+        self.drains.interrupt(at, events);
     }
 
     fn notice_parent(&mut self, snapshot: &ServerSnapshot, events: &mut Vec<Event>) {
@@ -250,11 +280,23 @@ impl ServerTracker {
         }
     }
 
+    /// When the first child of the running generation was born; where generations are not known,
+    /// of those that were forked after the pid file was written: cgid's daemon was before.
     fn first_child_of_running(&self, snapshot: &ServerSnapshot) -> Option<Moment> {
-        let running = self.running_descent()?;
-        let workers = self.children.workers().iter();
-        let current = workers.filter(|(_, descent)| **descent == running);
-        current.map(|(id, _)| snapshot.at.at_uptime(id.started)).min()
+        let born = |id: &ProcessId| snapshot.at.at_uptime(id.started);
+        if let Some(running) = self.running_descent() {
+            let workers = self.children.workers().iter();
+            return workers.filter(|(_, it)| **it == running).map(|(id, _)| born(id)).min();
+        }
+        let full = self.up.as_ref().and_then(|up| up.full.as_ref());
+        let resumed = full.and_then(FullRestart::resumed)?;
+        let table = snapshot.parent.as_ref()?.processes.seen()?;
+        let httpds = table
+            .children
+            .values()
+            .filter(|child| child.role == ChildRole::Httpd && child.state != ProcessState::Ended);
+        // A start time is exact to a clock tick.
+        httpds.map(|child| born(&child.id)).filter(|born| born.after(TICK) >= resumed).min()
     }
 
     fn running_descent(&self) -> Option<Descent> {
@@ -299,22 +341,23 @@ impl ServerTracker {
             self.busy = board.busy;
         }
         let restart_since = self.restart_since();
+        let known = self.knows_generations(snapshot);
         let orphans = snapshot.orphans.iter().filter(|child| {
             child.state != ProcessState::Ended && self.children.workers().contains_key(&child.id)
         });
         self.latest = ServerAssessment {
             up: table_up.then_some(self.up.is_some()),
-            serving: table_up.then_some(self.serving.serves()),
+            serving: self.serving.serves().filter(|_| table_up),
             parent: self.up.as_ref().map(|up| (up.id, up.started)),
-            generation: self.running.filter(|_| self.up.is_some()),
+            generation: self.running.filter(|_| known && self.up.is_some()),
             restart_since,
             restart_hung: restart_since
                 .is_some_and(|since| snapshot.at.since(since) >= self.restart_timeout),
-            children: self.by_age(),
-            generations: self.generations(),
-            orphans: Some(u32::try_from(orphans.count()).unwrap_or(u32::MAX)),
+            children: known.then(|| self.by_age()),
+            generations: known.then(|| to_u32(self.children.generations().len())),
+            orphans: known.then(|| to_u32(orphans.count())),
             board,
-            drains: self.drains.open().collect(),
+            drains: known.then(|| self.drains.open().collect()),
             last_drain: self.drains.last().or(self.latest.last_drain),
             sources: self.witnesses.states().clone(),
         };
@@ -322,29 +365,26 @@ impl ServerTracker {
 
     fn observe_witnesses(&mut self, snapshot: &ServerSnapshot) {
         let restarting = self.restart_since().is_some();
-        let childless = self.children.workers().is_empty();
         let parent = snapshot.parent.as_ref().filter(|_| self.up.is_some());
-        self.changes = self.witnesses.observe(snapshot, parent, restarting, childless);
+        self.changes = self.witnesses.observe(snapshot, parent, restarting);
     }
 
-    /// `None` while a parent lives whose generations are not known. What a dead one left behind
-    /// is old.
-    fn by_age(&self) -> Option<ByAge> {
+    /// Generations are known while the scoreboard is read, while a restart has taken it away, and
+    /// where there is no parent that could have any.
+    fn knows_generations(&self, snapshot: &ServerSnapshot) -> bool {
+        let restarting = self.restart_since().is_some() && self.running.is_some();
+        self.up.is_none() || restarting || self.scoreboard(snapshot).is_some()
+    }
+
+    /// What a dead parent left behind is old.
+    fn by_age(&self) -> ByAge {
         let running = self.running_descent();
-        if self.up.is_some() && running.is_none() {
-            return None;
-        }
         let mut children = ByAge::default();
         for descent in self.children.workers().values() {
             let current = self.up.is_some() && running.is_some_and(|running| *descent >= running);
             children.add(if current { Age::Current } else { Age::Old }, 1);
         }
-        Some(children)
-    }
-
-    fn generations(&self) -> Option<u32> {
-        let known = self.running.is_some() || self.up.is_none();
-        known.then(|| u32::try_from(self.children.generations().len()).unwrap_or(u32::MAX))
+        children
     }
 
     /// A live, non-quiescing child of the running generation exists; `None` if that is not known.
@@ -357,7 +397,7 @@ impl ServerTracker {
         let table = parent.processes.seen()?;
         let Part::Seen(board) = &parent.scoreboard else {
             // It is gone while a hard restart reads its configuration.
-            return self.restart_since().map(|_| false);
+            return self.restart_since().and(self.running).map(|_| false);
         };
         let running = board.global.running_generation;
         Some(board.slots.as_ref()?.iter().any(|slot| {
@@ -368,4 +408,8 @@ impl ServerTracker {
 
 fn has_exited(snapshot: &ServerSnapshot, id: ProcessId) -> bool {
     snapshot.traces.iter().any(|trace| trace.kind == TraceKind::Exited(id))
+}
+
+fn to_u32(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }

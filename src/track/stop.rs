@@ -23,6 +23,15 @@ struct Ending {
     opened: Option<Moment>,
 }
 
+/// A restart that its parent's end cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailedRestart {
+    /// When its signal was taken.
+    pub began: Moment,
+    /// It was past its limit.
+    pub hung: bool,
+}
+
 /// Follows how parents end.
 #[derive(Clone, Debug, Default)]
 pub struct StopTracker {
@@ -49,13 +58,13 @@ impl StopTracker {
         &mut self,
         parent: ProcessId,
         at: Moment,
-        restart: Option<Moment>,
+        restart: Option<FailedRestart>,
         opened: Option<Moment>,
         events: &mut Vec<Event>,
     ) {
         let pid_file_removed = self.pid_file_removed.take();
-        if let Some(began) = restart.filter(|_| pid_file_removed.is_none()) {
-            fail(began, at, events);
+        if let Some(restart) = restart.filter(|_| pid_file_removed.is_none()) {
+            fail(restart, at, events);
         } else {
             self.endings.push(Ending { parent, at, pid_file_removed, opened });
         }
@@ -69,7 +78,8 @@ impl StopTracker {
             if let Some((_, status)) = known {
                 match (kind(ending, *status), ending.opened) {
                     (StopType::Crash, Some(opened)) if exited(*status) => {
-                        fail(opened, ending.at, &mut events);
+                        let restart = FailedRestart { began: opened, hung: false };
+                        fail(restart, ending.at, &mut events);
                     }
                     (kind, _) => events.push(Event::Stopped { at: ending.at, kind }),
                 }
@@ -80,8 +90,9 @@ impl StopTracker {
     }
 }
 
-fn fail(began: Moment, at: Moment, events: &mut Vec<Event>) {
-    events.push(Event::RestartFailed { began, reason: FailureReason::Unknown });
+fn fail(restart: FailedRestart, at: Moment, events: &mut Vec<Event>) {
+    let reason = if restart.hung { FailureReason::Timeout } else { FailureReason::Unknown };
+    events.push(Event::RestartFailed { began: restart.began, reason });
     events.push(Event::Stopped { at, kind: StopType::FailedRestart });
 }
 

@@ -11,6 +11,7 @@ use crate::model::{
 struct Waiting {
     kind: RestartType,
     began: Moment,
+    resumed: Option<Moment>,
     generation: Generation,
 }
 
@@ -26,8 +27,14 @@ impl UnservedTracker {
     }
 
     /// A restart made `generation` the running one.
-    pub(super) fn restarted(&mut self, kind: RestartType, began: Moment, generation: Generation) {
-        self.waiting.push(Waiting { kind, began, generation });
+    pub(super) fn restarted(
+        &mut self,
+        kind: RestartType,
+        began: Moment,
+        resumed: Option<Moment>,
+        generation: Generation,
+    ) {
+        self.waiting.push(Waiting { kind, began, resumed, generation });
     }
 
     /// The first child of a generation ends the unserved time of every restart up to it.
@@ -44,7 +51,8 @@ impl UnservedTracker {
             let born = of_it.map(|(_, born)| *born).min();
             events.extend(born.map(|born| Event::ServedAgain {
                 kind: waiting.kind,
-                unserved: born.since(waiting.began),
+                // A start time is exact to a clock tick; no child lives before its parent resumed.
+                unserved: born.max(waiting.resumed.unwrap_or(born)).since(waiting.began),
             }));
             born.is_none()
         });

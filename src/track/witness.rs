@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::model::{
+    process::{ChildRole, ProcessState},
     snapshot::{ParentSighting, Part, ServerSnapshot},
     source::{Source, Why},
     time::Moment,
@@ -55,7 +56,6 @@ impl WitnessTracker {
         snapshot: &ServerSnapshot,
         parent: Option<&ParentSighting>,
         restarting: bool,
-        childless: bool,
     ) -> Vec<WitnessChange> {
         let at = snapshot.at;
         let Some(parent) = parent else {
@@ -69,7 +69,9 @@ impl WitnessTracker {
         let table = self.fold(Source::ProcessTable, at, &parent.processes, true);
         let board = match &parent.scoreboard {
             // Found, but no layout could be proven although children live.
-            Part::Seen(board) if board.slots.is_none() && !childless => Part::Unseen(Why::Invalid),
+            Part::Seen(board) if board.slots.is_none() && has_children(parent) => {
+                Part::Unseen(Why::Invalid)
+            }
             Part::Seen(_) => Part::Seen(()),
             Part::Unseen(why) => Part::Unseen(*why),
         };
@@ -92,7 +94,7 @@ impl WitnessTracker {
                 state.why = None;
                 state.last_success = Some(at);
             }
-            Part::Unseen(Why::Missing) if excused => {}
+            Part::Unseen(Why::Missing | Why::Invalid) if excused => {}
             Part::Unseen(why) => {
                 state.up = Some(false);
                 state.why = Some(*why);
@@ -103,4 +105,12 @@ impl WitnessTracker {
         let changed = before != (state.up, state.why) && !answers_as_expected;
         changed.then_some(WitnessChange { source, why: state.why })
     }
+}
+
+fn has_children(parent: &ParentSighting) -> bool {
+    let children = parent.processes.seen().map(|table| table.children.values());
+    children
+        .into_iter()
+        .flatten()
+        .any(|child| child.role == ChildRole::Httpd && child.state != ProcessState::Ended)
 }
