@@ -1,6 +1,7 @@
 //! What an operator types: thin, over the same parts.
 
 pub mod config;
+pub mod demo;
 pub mod metrics;
 pub mod reader;
 pub mod run;
@@ -9,6 +10,7 @@ use std::io::{self, Write as _};
 
 use crate::{
     config::ConfigError,
+    demo::DemoError,
     exit::Exit,
     expose::{server::BindError, web_config::WebConfigError},
 };
@@ -21,7 +23,7 @@ pub fn report(error: &anyhow::Error) -> Exit {
         return if error.is_permission() { Exit::Permission } else { Exit::Usage };
     }
     complain(&format!("gracekeeper: {error:#}"));
-    if error.is::<WebConfigError>() {
+    if error.is::<WebConfigError>() || error.downcast_ref().is_some_and(DemoError::is_usage) {
         Exit::Usage
     } else if error.downcast_ref().is_some_and(BindError::is_permission) {
         Exit::Permission
