@@ -12,10 +12,7 @@ use crate::{
     cli::Log,
     config::{Flags, Settings, duration, web::ListenAddress},
     demo::{
-        DemoError, configuration,
-        directory::Directory,
-        httpd::Httpd,
-        play::Play,
+        DemoError, configuration, directory::Directory, httpd::Httpd, play::Play,
         traffic::UnusedPorts,
     },
     exit::Exit,
@@ -31,8 +28,7 @@ pub fn run(flags: Flags, log: Log, every: Duration) -> anyhow::Result<Exit> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("start the runtime")?;
     // Before anything is there that they would leave behind.
-    let mut signals =
-        runtime.block_on(async { Signals::new() }).context("listen for signals")?;
+    let mut signals = runtime.block_on(async { Signals::new() }).context("listen for signals")?;
     let (stop, told) = mpsc::channel();
     let (ending, ended) = oneshot::channel::<Infallible>();
     let playing = thread::Builder::new()
@@ -40,7 +36,7 @@ pub fn run(flags: Flags, log: Log, every: Duration) -> anyhow::Result<Exit> {
         .spawn(move || {
             // Dropped at the end, also at that of a panic.
             let _ending = ending;
-            play(flags, &log, every, told)
+            play(&flags, &log, every, told)
         })
         .context("start the playing thread")?;
     runtime.block_on(async {
@@ -65,15 +61,16 @@ fn refuse_what_names_a_server(flags: &Flags) -> Result<(), DemoError> {
 }
 
 fn play(
-    flags: Flags,
+    flags: &Flags,
     log: &Log,
     every: Duration,
     told: mpsc::Receiver<Infallible>,
 ) -> anyhow::Result<()> {
     let directory = Directory::make()?;
-    let file = directory.write("gracekeeper.toml", &configuration::gracekeeper(directory.path()))?;
+    let file =
+        directory.write("gracekeeper.toml", &configuration::gracekeeper(directory.path()))?;
     let mut settings = Settings::load(Flags { config_file: Some(file), ..flags.clone() })?;
-    let mut ports = UnusedPorts::new();
+    let mut ports = UnusedPorts::default();
     // A free port that the kernel chose would be known to the watching process only.
     for address in settings.web.listen_addresses.iter_mut().filter(|it| it.port() == 0) {
         *address = address.with_port(ports.take()?);
@@ -85,7 +82,7 @@ fn play(
     let httpd = Httpd::start(&directory, ports.take()?)?;
     let watch = |httpd: &Httpd| {
         introduce(httpd, &addresses, &settings, every);
-        start_watching(&settings, &flags, log)
+        start_watching(&settings, flags, log)
     };
     Play::new(httpd, directory, told, tell).run(every, ready.as_deref(), watch)?;
     Ok(())
@@ -121,10 +118,8 @@ fn start_watching(settings: &Settings, flags: &Flags, log: &Log) -> Result<Progr
     flag("--path.procfs", settings.paths.procfs.clone().into());
     flag("--log.level", log.level().label().into());
     flag("--log.format", log.format().label().into());
-    let files = [
-        ("--config.file", &settings.config_file),
-        ("--web.config.file", &flags.web_config_file),
-    ];
+    let files =
+        [("--config.file", &settings.config_file), ("--web.config.file", &flags.web_config_file)];
     for (name, file) in files {
         if let Some(file) = file {
             flag(name, file.into());

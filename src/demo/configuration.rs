@@ -29,10 +29,13 @@ KeepAlive Off
         directory = directory.display()
     );
     let modules = installation.modules.display();
-    for name in installation.mpm.map(|mpm| format!("mpm_{mpm}")).iter().map(String::as_str).chain([
-        "unixd",
-        "authz_core",
-    ]) {
+    for name in installation
+        .mpm
+        .map(|mpm| format!("mpm_{mpm}"))
+        .iter()
+        .map(String::as_str)
+        .chain(["unixd", "authz_core"])
+    {
         // Debian has unixd compiled in.
         if installation.modules.join(format!("mod_{name}.so")).exists() {
             let _ = writeln!(text, "LoadModule {name}_module \"{modules}/mod_{name}.so\"");
@@ -94,9 +97,8 @@ mod tests {
             Installation { program: "/p".into(), modules: "/nowhere".into(), mpm: Some("event") };
         let user = User { name: "daemon", group: 7 };
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        let of = |user, scoreboard| {
-            httpd(&installation, Path::new("/d"), address, user, scoreboard)
-        };
+        let of =
+            |user, scoreboard| httpd(&installation, Path::new("/d"), address, user, scoreboard);
         let text = of(Some(&user), Scoreboard::Memory);
         assert!(!text.contains("LoadModule") && !text.contains("ScoreBoardFile"), "{text}");
         assert!(text.contains("\nUser daemon\nGroup #7\n"), "{text}");

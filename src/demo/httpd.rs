@@ -48,8 +48,7 @@ impl Httpd {
         let user = if geteuid().is_root() { Some(User::find()?) } else { None };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let path = directory.path();
-        let text =
-            configuration::httpd(&installation, path, address, user.as_ref(), scoreboard());
+        let text = configuration::httpd(&installation, path, address, user.as_ref(), scoreboard());
         directory.write("httpd.conf", &text)?;
         let log = Log { path: path.join("logs/error_log"), read: 0, resumptions: 0 };
         let program = launch(&installation.program, path)?;

@@ -10,7 +10,7 @@ use std::{
 use super::DemoError;
 
 /// For a connection, and for each step of an answer.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(2);
 /// More than a page of this httpd has.
 const LONGEST_PAGE: u64 = 64 << 10;
 /// Below the ports that the kernel gives to outgoing connections, one of which could take the
@@ -18,18 +18,12 @@ const LONGEST_PAGE: u64 = 64 << 10;
 const PORTS: (u16, u16) = (12_000, 19_999);
 
 /// Ports of 127.0.0.1 on which nobody listens, each another one.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct UnusedPorts {
     tried: u16,
 }
 
 impl UnusedPorts {
-    /// None of them taken yet.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self { tried: 0 }
-    }
-
     /// The next one.
     pub fn take(&mut self) -> Result<u16, DemoError> {
         let (first, last) = PORTS;
