@@ -25,7 +25,11 @@ pub struct Directory {
 impl Directory {
     /// Makes it, with what httpd serves in it.
     pub fn make() -> Result<Self, DemoError> {
-        let (parent, pid) = (env::temp_dir(), process::id());
+        let parent = env::temp_dir();
+        // httpd and the watching process have other working directories.
+        let parent = std::path::absolute(&parent)
+            .map_err(|source| DemoError::Write { path: parent, source })?;
+        let pid = process::id();
         let mut number = 0;
         let directory = loop {
             let path = parent.join(format!("gracekeeper-demo-{pid}-{number}"));
