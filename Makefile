@@ -1,8 +1,8 @@
-# `make run` watches the httpd of this host, `make test` runs every test; both install what they
-# need. `make help` lists the rest.
+# `make run` watches the httpd of this host, or a private one if none runs; `make test` runs every
+# test; both install what they need. `make help` lists the rest.
 
 CARGO ?= cargo
-# Options of `gracekeeper run`, such as --web.listen-address=:10117.
+# Options of `gracekeeper run` and `gracekeeper demo`, such as --web.listen-address=:10117.
 ARGS ?=
 # How often `make soak` repeats, and for how long it fuzzes each decoder.
 ROUNDS ?= 20
@@ -17,19 +17,20 @@ PROGRAM = $${CARGO_TARGET_DIR:-target}/release/gracekeeper
 help: ## lists the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
-run: ## builds, and watches the httpd that runs here; installs httpd if there is none
+run: ## builds, and watches the httpd that runs here, else one of its own; installs httpd if there is none
 	@.ci/packages httpd
 	$(CARGO) build --release --locked --bin gracekeeper
-	@if ! grep -qsxE 'apache2|httpd' /proc/[0-9]*/comm; then \
-		echo; \
-		echo "No httpd runs here. gracekeeper watches until one starts, for instance by: apache2ctl start"; \
-	fi
-	@echo; echo "Metrics are at http://127.0.0.1:10117/metrics unless ARGS say otherwise; Ctrl-C ends."; echo
-	@if [ "$$(id -u)" != 0 ] && command -v sudo > /dev/null && sudo -n true 2> /dev/null; then \
-		exec sudo -n "$(PROGRAM)" run $(ARGS); \
+	@command=run; \
+	if ! grep -qsxE 'apache2|httpd' /proc/[0-9]*/comm; then \
+		command=demo; \
+		echo; echo "No httpd runs here: this is a demonstration with a private one."; \
+	fi; \
+	echo; echo "Metrics are at http://127.0.0.1:10117/metrics unless ARGS say otherwise; Ctrl-C ends."; echo; \
+	if [ "$$(id -u)" != 0 ] && command -v sudo > /dev/null && sudo -n true 2> /dev/null; then \
+		exec sudo -n "$(PROGRAM)" "$$command" $(ARGS); \
 	fi; \
 	[ "$$(id -u)" = 0 ] || echo "Without root the scoreboard of another user's httpd stays unseen."; \
-	exec "$(PROGRAM)" run $(ARGS)
+	exec "$(PROGRAM)" "$$command" $(ARGS)
 
 test: packages lint ## lints, then runs every test; installs what that needs
 	$(CARGO) test --locked --no-fail-fast --lib --bins --tests

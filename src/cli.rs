@@ -1,6 +1,6 @@
 //! Commands and flags.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, time::Duration};
 
 use clap::{
     Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, builder::StyledStr,
@@ -9,7 +9,7 @@ use clap::{
 
 use crate::{
     config::{
-        Flags,
+        Flags, duration,
         show::Row,
         web::{ListenAddress, TelemetryPath},
     },
@@ -42,6 +42,14 @@ pub enum Command {
     /// The metrics are served until SIGTERM or SIGINT. Nothing is signalled, and nothing is written
     /// where httpd reads.
     Run,
+    /// Shows all of it with a private httpd.
+    ///
+    /// Starts the httpd that is installed here, on a free port of 127.0.0.1 and with a directory of
+    /// its own, asks it for pages, and restarts it again and again: gracefully, gracefully during a
+    /// slow download, hard, and by a stop and a start. `run` watches it under the name demo, at the
+    /// same addresses. It ends at SIGTERM, SIGINT or SIGHUP and leaves nothing behind. No other httpd
+    /// is touched.
+    Demo(Demo),
     /// Prints every metric with its type, its labels and its meaning.
     Metrics(MetricsForm),
     /// Checks or shows the configuration.
@@ -50,6 +58,22 @@ pub enum Command {
     /// Reads for the watching process what needs a capability.
     #[command(hide = true)]
     Reader,
+}
+
+/// How the demonstration goes.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Demo {
+    /// Waits this long from one restart to the next; at least 100ms.
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = pace)]
+    every: Duration,
+}
+
+impl Demo {
+    /// From one restart to the next.
+    #[must_use]
+    pub const fn every(self) -> Duration {
+        self.every
+    }
 }
 
 /// What can be done with the configuration.
@@ -263,6 +287,11 @@ fn without_settings(command: clap::Command) -> clap::Command {
         let is_setting = argument.is_global_set();
         argument.hide(is_setting)
     })
+}
+
+fn pace(text: &str) -> Result<Duration, &'static str> {
+    let pace = duration::parse(text).filter(|pace| *pace >= Duration::from_millis(100));
+    pace.ok_or("must be a duration such as 20s or 1m30s, and at least 100ms")
 }
 
 /// A path from the command line: what it is relative to is gone once the program serves.

@@ -10,6 +10,7 @@
 //! - [`track`]: pure state machines
 //! - [`expose`]: what Prometheus and people see
 //! - [`watch`]: the shell around them: triggers looks, owns the trackers, publishes
+//! - [`program`], [`demo`]: starts programs; a private httpd to look at, and what happens to it
 //! - [`command`], [`cli`], [`config`]: what an operator types
 //! - [`log_format`], [`exit`], [`version`]: what an operator gets to see of the program itself
 //!
@@ -18,7 +19,9 @@
 //! 1. `model`, `decode`, `track`, `expose::catalogue` and `expose::metrics` know no file, socket,
 //!    clock, log or thread.
 //! 2. Only [`clock`] reads time. Intervals come from the time since boot.
-//! 3. Nothing here signals httpd, writes where httpd reads, or takes a worker from it.
+//! 3. Nothing here signals httpd, writes where httpd reads, or takes a worker from it. The one
+//!    exception is `demo`: it does all of that to the httpd that it started itself, through the
+//!    handle of its own child, and to no other.
 //! 4. A source that fails is `Unseen`, never a default value. Nothing that it delivers can stop
 //!    the program.
 //! 5. A process is its pid and its start time, held by a pidfd; never a pid alone.
@@ -38,11 +41,13 @@ pub mod clock;
 pub mod command;
 pub mod config;
 pub mod decode;
+pub mod demo;
 pub mod exit;
 pub mod expose;
 pub mod log_format;
 pub mod model;
 pub mod observe;
+pub mod program;
 pub mod track;
 pub mod version;
 pub mod watch;

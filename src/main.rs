@@ -28,6 +28,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
             log_format::init(log.format(), log.level())?;
             command::run::run(settings)
         }
+        Command::Demo(demo) => command::demo::run(flags, log, demo.every()),
         Command::Metrics(form) => command::metrics::run(form.form()),
         Command::Config(ConfigCommand::Check { file }) => command::config::check(flags, file),
         Command::Config(ConfigCommand::Show(form)) => {

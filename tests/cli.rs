@@ -80,6 +80,7 @@ fn help_of_every_command_is_in_sentences_and_is_no_error() {
         &["--help"][..],
         &["-h"],
         &["run", "--help"],
+        &["demo", "--help"],
         &["metrics", "--help"],
         &["config", "--help"],
         &["config", "check", "--help"],

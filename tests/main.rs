@@ -10,6 +10,7 @@
 )]
 
 mod cli;
+mod demo;
 mod finding;
 mod fuzz_corpora;
 mod harness;

@@ -1,6 +1,7 @@
 //! What an operator types: thin, over the same parts.
 
 pub mod config;
+pub mod demo;
 pub mod metrics;
 pub mod reader;
 pub mod run;
@@ -9,6 +10,7 @@ use std::io::{self, Write as _};
 
 use crate::{
     config::ConfigError,
+    demo::DemoError,
     exit::Exit,
     expose::{server::BindError, web_config::WebConfigError},
 };
@@ -20,17 +22,20 @@ pub fn report(error: &anyhow::Error) -> Exit {
         complain(&error.to_string());
         return if error.is_permission() { Exit::Permission } else { Exit::Usage };
     }
-    // These two name their cause themselves.
-    if error.is::<WebConfigError>() {
+    let bind = error.downcast_ref::<BindError>();
+    if bind.is_some() || error.is::<WebConfigError>() {
+        // These two name their cause themselves.
         complain(&format!("gracekeeper: {error}"));
-        return Exit::Usage;
+    } else {
+        complain(&format!("gracekeeper: {error:#}"));
     }
-    if let Some(bind) = error.downcast_ref::<BindError>() {
-        complain(&format!("gracekeeper: {bind}"));
-        return if bind.is_permission() { Exit::Permission } else { Exit::Internal };
+    if error.is::<WebConfigError>() || error.downcast_ref().is_some_and(DemoError::is_usage) {
+        Exit::Usage
+    } else if bind.is_some_and(BindError::is_permission) {
+        Exit::Permission
+    } else {
+        Exit::Internal
     }
-    complain(&format!("gracekeeper: {error:#}"));
-    Exit::Internal
 }
 
 /// Writes text for the operator, or for the next program of a pipe.

@@ -73,6 +73,29 @@ impl FromStr for ListenAddress {
     }
 }
 
+impl ListenAddress {
+    /// The port; 0 for a free one.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The same host with another port.
+    #[must_use]
+    pub fn with_port(&self, port: u16) -> Self {
+        Self { host: self.host.clone(), port }
+    }
+
+    /// An address to connect to from this host.
+    #[must_use]
+    pub fn reachable(&self) -> String {
+        if self.host.is_empty() {
+            return format!("{}:{}", Ipv4Addr::LOCALHOST, self.port);
+        }
+        self.to_string()
+    }
+}
+
 impl fmt::Display for ListenAddress {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.host.contains(':') {

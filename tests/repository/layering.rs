@@ -3,7 +3,7 @@
 use super::{Source, sources};
 
 /// A part of `src` and the parts that it may use besides itself; the longest name that fits counts.
-const LAYERS: [(&str, &[&str]); 17] = [
+const LAYERS: [(&str, &[&str]); 18] = [
     ("", &["*"]),
     ("model", &[]),
     ("decode", &["model"]),
@@ -20,7 +20,8 @@ const LAYERS: [(&str, &[&str]); 17] = [
     ("cli", &["config", "exit", "log_format", "version"]),
     ("watch", &["model", "clock", "observe", "track", "expose"]),
     ("command", &["*"]),
-    ("program", &[]),
+    ("program", &["clock"]),
+    ("demo", &["clock", "program"]),
 ];
 
 /// What knows no file, socket, clock, log or thread.
