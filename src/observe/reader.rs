@@ -7,12 +7,13 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{self, Read, Write},
+    io::{self, IoSliceMut, Read, Write},
     os::unix::fs::FileExt,
     path::Path,
     time::Duration,
 };
 
+use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use procfs::process::{MMPermissions, MemoryMap};
 use serde::{Deserialize, Serialize};
 
@@ -66,7 +67,7 @@ struct Place {
 
 enum Segment {
     Memory {
-        memory: File,
+        parent: Pid,
         address: u64,
     },
     /// The file behind a `ScoreBoardFile`, for whom the parent's memory is closed.
@@ -243,16 +244,26 @@ fn in_memory(table: &ProcessTable, parent: Pid) -> Result<Vec<Place>, Why> {
     let mut places = Vec::new();
     for map in maps.iter().filter(|map| is_shared_segment(map)) {
         let (address, end) = map.address;
-        let memory = File::open(table.path(parent, "mem")).map_err(|error| why(&error))?;
         let mut head = [0; HEAD];
-        memory.read_exact_at(&mut head, address).map_err(|error| why(&error))?;
+        read_memory(parent, address, &mut head).map_err(|error| why(&error))?;
         let mapped = end.saturating_sub(address);
         if could_be(&head, mapped) {
             let bytes = usize::try_from(mapped).map_err(|_| Why::Limit)?;
-            places.push(Place { segment: Segment::Memory { memory, address }, bytes });
+            places.push(Place { segment: Segment::Memory { parent, address }, bytes });
         }
     }
     Ok(places)
+}
+
+/// Reads another process's memory, whole or not at all: a mapping that a hard restart took away
+/// meanwhile is an error.
+fn read_memory(process: Pid, address: u64, bytes: &mut [u8]) -> io::Result<()> {
+    let base = usize::try_from(address).map_err(io::Error::other)?;
+    let length = bytes.len();
+    let process = nix::unistd::Pid::from_raw(process.as_raw());
+    let remote = [RemoteIoVec { base, len: length }];
+    let read = process_vm_readv(process, &mut [IoSliceMut::new(bytes)], &remote)?;
+    if read == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
 /// `rw-s`, of a size worth reading: of memory, or of the file of a `ScoreBoardFile`.
@@ -300,7 +311,7 @@ impl Place {
     fn read(&self) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; self.bytes];
         match &self.segment {
-            Segment::Memory { memory, address } => memory.read_exact_at(&mut bytes, *address)?,
+            Segment::Memory { parent, address } => read_memory(*parent, *address, &mut bytes)?,
             Segment::Shared(file) => file.read_exact_at(&mut bytes, 0)?,
         }
         Ok(bytes)
