@@ -7,7 +7,7 @@ mod orders;
 mod server;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     path::PathBuf,
     sync::{Arc, mpsc},
@@ -29,6 +29,7 @@ use crate::{
         web_config::WebConfigState,
     },
     model::{
+        process::ProcessId,
         snapshot::Trace,
         time::{Moment, Timestamp},
     },
@@ -61,7 +62,8 @@ pub struct Watch {
     servers: BTreeMap<usize, Server>,
     next_server: usize,
     discovered: Option<Moment>,
-    crowded: bool,
+    /// Parents that were found and are not watched: said once of each.
+    unwatched: BTreeSet<ProcessId>,
     orders: mpsc::Receiver<Order>,
     looks: Histogram,
     config: (bool, Timestamp),
@@ -87,7 +89,7 @@ impl Watch {
             servers: BTreeMap::new(),
             next_server: 0,
             discovered: None,
-            crowded: false,
+            unwatched: BTreeSet::new(),
             orders,
             looks: Histogram::new(LOOK_BOUNDS),
             config: (true, clock::now().wall),
@@ -237,16 +239,17 @@ impl Watch {
         }
     }
 
-    /// Looks for parents while one is missed, and once an interval for more if nobody named any.
+    /// Looks for parents once an interval: while one is missed, and for more if nobody named any.
     fn discover(&mut self, at: Moment) -> Vec<Found> {
         let named = !self.options.servers.is_empty();
         let complete = self.servers.values().all(|server| server.observer.parent().is_some());
         let recent = self.discovered.is_some_and(|last| at.since(last) < self.options.interval);
-        if complete && (named || recent) {
+        if recent || (named && complete) {
             return Vec::new();
         }
         self.discovered = Some(at);
         let found = self.discovery.parents(&self.table, at.uptime).unwrap_or_default();
+        self.unwatched.retain(|id| found.iter().any(|parent| parent.id == *id));
         if !named {
             for parent in &found {
                 self.welcome(parent);
@@ -268,10 +271,11 @@ impl Watch {
         let name = Some(name.clone())
             .filter(is_free)
             .or_else(|| discovery::name_with_port(&name, parent).filter(is_free));
-        let Some(name) = name.filter(|_| self.servers.len() < MOST_DISCOVERED) else {
-            if !std::mem::replace(&mut self.crowded, true) {
-                let pid = parent.id.pid;
-                warn!(%pid, "httpd not watched: its name is taken, or there are too many");
+        let name = name.filter(|_| self.servers.len() < MOST_DISCOVERED);
+        let Some(name) = name else {
+            if self.unwatched.insert(parent.id) {
+                let (pid, watched) = (parent.id.pid, self.servers.len());
+                warn!(%pid, watched, "httpd not watched: its name is taken, or there are too many");
             }
             return;
         };

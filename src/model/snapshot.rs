@@ -88,3 +88,11 @@ impl<T> Part<T> {
         }
     }
 }
+
+impl ServerSnapshot {
+    /// The kernel reported the end of this process since the last look.
+    #[must_use]
+    pub fn has_exited(&self, id: ProcessId) -> bool {
+        self.traces.iter().any(|trace| trace.kind == TraceKind::Exited(id))
+    }
+}

@@ -28,6 +28,9 @@ use crate::model::{
 const CATCHES_SIGNALS_WITHIN: Duration = Duration::from_secs(2);
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
+/// A pid file that looks too old is compared with the configuration this often.
+const COMPARED_EVERY: Duration = Duration::from_secs(1);
+
 /// How a server is found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Target {
@@ -73,6 +76,9 @@ pub struct ServerObserver {
     doubt: Option<Doubt>,
     /// A look then will tell more.
     next_look: Option<Moment>,
+    /// When a pid file was last compared with the configuration: reading that is itself reported
+    /// as its opening, and would trigger the next look.
+    compared: Option<Moment>,
 }
 
 impl ServerObserver {
@@ -89,6 +95,7 @@ impl ServerObserver {
             children: Children::default(),
             doubt: None,
             next_look: None,
+            compared: None,
         }
     }
 
@@ -112,6 +119,8 @@ impl ServerObserver {
 
     /// Why the pid file names nobody, if that is new.
     pub fn new_doubt(&mut self, doubt: Option<Doubt>) -> Option<&Doubt> {
+        // Between a stop and a start a pid file that names nobody is no news.
+        let doubt = doubt.filter(|_| self.target.signature.is_none());
         if self.doubt == doubt {
             return None;
         }
@@ -207,10 +216,11 @@ impl ServerObserver {
         }
     }
 
-    fn by_pid_file(&self, at: Moment, table: &ProcessTable) -> Result<Option<Found>, Doubt> {
-        let Some(path) = self.pid_file() else {
+    fn by_pid_file(&mut self, at: Moment, table: &ProcessTable) -> Result<Option<Found>, Doubt> {
+        let Some(path) = self.pid_file().map(Path::to_owned) else {
             return Ok(None);
         };
+        let path = path.as_path();
         let PidFile { pid, stamp } =
             pid_file::read(path).map_err(|error| Doubt::new(error.to_string()))?;
         let row = match table.row(pid) {
@@ -225,8 +235,15 @@ impl ServerObserver {
         let found = discovery::examine(table, &row, proof)
             .map_err(|stranger| format!("process {pid} is no parent of an httpd: {stranger}"))
             .map_err(Doubt::new)?;
-        if is_older(&row, stamp, at) || is_corroborated(&found, &row, path, table) {
+        if is_older(&row, stamp, at) {
             return Ok(Some(found));
+        }
+        let compared = self.compared.is_some_and(|last| at.since(last) < COMPARED_EVERY);
+        if !compared {
+            self.compared = Some(at);
+            if is_corroborated(&found, &row, path, table) {
+                return Ok(Some(found));
+            }
         }
         Err(Doubt::new(format!("process {pid} is younger than the pid file, and writes another")))
     }

@@ -5,11 +5,12 @@ use std::time::Duration;
 use super::look::Look;
 use crate::model::{
     event::{Event, RestartType},
+    process::{ChildRole, ProcessState, ProcessTable},
     time::Moment,
 };
 
 /// Start times are exact to this.
-pub(super) const TICK: Duration = Duration::from_millis(10);
+const TICK: Duration = Duration::from_millis(10);
 
 /// A server whose parent has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,10 +41,15 @@ impl FullRestart {
         self.resumed = self.resumed.or(written.filter(|written| *written >= started));
     }
 
-    /// When the new parent wrote its pid file; its children are younger.
+    /// When the first child was born, where generations are not known: of those that were forked
+    /// after the pid file was written. cgid's daemon was before.
     #[must_use]
-    pub const fn resumed(&self) -> Option<Moment> {
-        self.resumed
+    pub fn first_child(&self, at: Moment, table: &ProcessTable) -> Option<Moment> {
+        let resumed = self.resumed?;
+        let living = table.children.values().filter(|child| child.state != ProcessState::Ended);
+        let httpds = living.filter(|child| child.role == ChildRole::Httpd);
+        let born = httpds.map(|child| at.at_uptime(child.id.started));
+        born.filter(|born| born.after(TICK) >= resumed).min()
     }
 
     /// The first child was `born`.

@@ -82,10 +82,9 @@ impl Mark {
     /// last words in the scoreboard, the configuration's opening; at the latest this look.
     pub(super) fn first_trace(&self, look: &Look<'_>) -> Moment {
         let traces = look.traces.iter().filter_map(|trace| match trace.kind {
-            TraceKind::ConfigOpened | TraceKind::PidFileWritten | TraceKind::Exited(_) => {
-                Some(trace.at)
-            }
-            TraceKind::PidFileRemoved => None,
+            TraceKind::ConfigOpened | TraceKind::Exited(_) => Some(trace.at),
+            // The end of this restart, or of the one before.
+            TraceKind::PidFileWritten | TraceKind::PidFileRemoved => None,
         });
         let left = look.slots().iter().flat_map(|slot| &slot.workers_left);
         let last_words = left

@@ -101,11 +101,22 @@ pub(super) fn passages(
         } else {
             trace
         };
+        began = after_last_one(began, resumed, milestones);
         passages.push(Passage { began, resumed });
         let after = resumed.unwrap_or(began);
         began = opened.iter().find(|at| **at > after).copied().unwrap_or(after);
     }
     passages
+}
+
+/// A trace of the restart before may come late, and must not make this one begin with it: it began
+/// after the pid file had last been written before the configuration was opened for it.
+fn after_last_one(began: Moment, resumed: Option<Moment>, milestones: &Milestones) -> Moment {
+    let Milestones { opened, written } = milestones;
+    let opened = opened.iter().filter(|opened| resumed.is_none_or(|it| **opened <= it)).max();
+    let Some(opened) = opened else { return began };
+    let late = written.iter().any(|written| *written >= began && written < opened);
+    if late { *opened } else { began }
 }
 
 /// When the last restart resumed: when the pid file was written, but for a hard restart, which makes

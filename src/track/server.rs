@@ -12,16 +12,16 @@ use super::{
     board::Board,
     children::{ChildrenTracker, Departure, Descent, Nursery},
     drain::{Census, DrainTracker},
-    full_restart::{FullRestart, TICK, Unserved},
+    full_restart::{FullRestart, Unserved},
     look::Look,
     restart::RestartTracker,
-    serving::ServingTracker,
+    serving::{ServingTracker, takes_connections},
     stop::{FailedRestart, StopTracker},
     witness::{WitnessChange, WitnessTracker},
 };
 use crate::model::{
     event::{Event, RestartType},
-    process::{Child, ChildRole, ProcessId, ProcessState},
+    process::{Child, ProcessId, ProcessState},
     scoreboard::{Generation, Scoreboard},
     snapshot::{Part, ServerSnapshot, TraceKind},
     time::Moment,
@@ -180,7 +180,7 @@ impl ServerTracker {
         let Some(parent) = &snapshot.parent else {
             return;
         };
-        if self.up.is_some() || has_exited(snapshot, parent.id) {
+        if self.up.is_some() || snapshot.has_exited(parent.id) {
             return;
         }
         let started = snapshot.at.at_uptime(parent.id.started);
@@ -280,23 +280,15 @@ impl ServerTracker {
         }
     }
 
-    /// When the first child of the running generation was born; where generations are not known,
-    /// of those that were forked after the pid file was written: cgid's daemon was before.
+    /// When the first child of the running generation was born, as far as can be told.
     fn first_child_of_running(&self, snapshot: &ServerSnapshot) -> Option<Moment> {
         let born = |id: &ProcessId| snapshot.at.at_uptime(id.started);
         if let Some(running) = self.running_descent() {
             let workers = self.children.workers().iter();
             return workers.filter(|(_, it)| **it == running).map(|(id, _)| born(id)).min();
         }
-        let full = self.up.as_ref().and_then(|up| up.full.as_ref());
-        let resumed = full.and_then(FullRestart::resumed)?;
-        let table = snapshot.parent.as_ref()?.processes.seen()?;
-        let httpds = table
-            .children
-            .values()
-            .filter(|child| child.role == ChildRole::Httpd && child.state != ProcessState::Ended);
-        // A start time is exact to a clock tick.
-        httpds.map(|child| born(&child.id)).filter(|born| born.after(TICK) >= resumed).min()
+        let full = self.up.as_ref().and_then(|up| up.full.as_ref())?;
+        full.first_child(snapshot.at, snapshot.parent.as_ref()?.processes.seen()?)
     }
 
     fn running_descent(&self) -> Option<Descent> {
@@ -399,15 +391,8 @@ impl ServerTracker {
             // It is gone while a hard restart reads its configuration.
             return self.restart_since().and(self.running).map(|_| false);
         };
-        let running = board.global.running_generation;
-        Some(board.slots.as_ref()?.iter().any(|slot| {
-            slot.generation == running && !slot.quiescing && table.living(slot.pid).is_some()
-        }))
+        takes_connections(board, table)
     }
-}
-
-fn has_exited(snapshot: &ServerSnapshot, id: ProcessId) -> bool {
-    snapshot.traces.iter().any(|trace| trace.kind == TraceKind::Exited(id))
 }
 
 fn to_u32(count: usize) -> u32 {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::time::Moment;
+use crate::model::{process::ProcessTable, scoreboard::Scoreboard, time::Moment};
 
 /// Ordinary delays between "resuming" and the first child are shorter (event: 1 s, worker: 2 s).
 const ORDINARY_DELAY: Duration = Duration::from_secs(3);
@@ -60,6 +60,13 @@ impl ServingTracker {
             Self::Unknown | Self::Serves | Self::Not => None,
         }
     }
+}
+
+/// A live, non-quiescing child of the running generation exists; `None` while slots are not proven.
+pub(super) fn takes_connections(board: &Scoreboard, table: &ProcessTable) -> Option<bool> {
+    let running = board.global.running_generation;
+    let mut current = board.slots.as_ref()?.iter().filter(|slot| slot.generation == running);
+    Some(current.any(|slot| !slot.quiescing && table.living(slot.pid).is_some()))
 }
 
 #[cfg(test)]

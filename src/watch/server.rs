@@ -6,10 +6,15 @@ use tracing::{info, warn};
 
 use crate::{
     expose::metrics::ServerView,
-    model::{event::Event, snapshot::Trace, source::Why, time::Moment},
+    model::{
+        event::Event,
+        snapshot::Trace,
+        source::{Source, Why},
+        time::Moment,
+    },
     observe::{
         discovery::Found,
-        server::{Instruments, ServerObserver, Target},
+        server::{Doubt, Instruments, ServerObserver, Target},
     },
     track::{server::ServerTracker, tally::Tally},
 };
@@ -21,6 +26,7 @@ pub(super) struct Server {
     pub(super) observer: ServerObserver,
     tracker: ServerTracker,
     tally: Tally,
+    orphans: u32,
 }
 
 impl Server {
@@ -30,6 +36,7 @@ impl Server {
             observer: ServerObserver::new(number, target),
             tracker: ServerTracker::new(timeout),
             tally: Tally::default(),
+            orphans: 0,
         }
     }
 
@@ -55,8 +62,10 @@ impl Server {
         instruments: &mut Instruments<'_>,
     ) {
         let (snapshot, doubt) = self.observer.look(at, traces, found, instruments);
-        if let Some(doubt) = self.observer.new_doubt(doubt) {
-            info!(server = self.name, reason = doubt.reason, "pid file names no httpd");
+        let pid_file = self.observer.target().pid_file.clone().unwrap_or_default();
+        if let Some(Doubt { reason, .. }) = self.observer.new_doubt(doubt) {
+            let pid_file = pid_file.display();
+            warn!(server = self.name, %pid_file, reason, "pid file names no httpd");
         }
         for event in self.tracker.observe(&snapshot) {
             self.tally.count(&event);
@@ -64,12 +73,19 @@ impl Server {
         }
         for change in self.tracker.witness_changes() {
             let (server, source) = (&self.name, change.source.label());
-            if let Some(reason) = change.why.map(Why::label) {
-                warn!(server, source, reason, "source gives nothing");
-            } else {
-                info!(server, source, "source answers again");
+            match change.why {
+                None => info!(server, source, "source answers again"),
+                Some(why) => {
+                    let (reason, mend) = (why.label(), mend(change.source, why));
+                    warn!(server, source, reason, mend, "source gives nothing");
+                }
             }
         }
+        let orphans = self.tracker.assessment().orphans.unwrap_or(0);
+        if self.tracker.assessment().parent.is_none() && orphans > self.orphans {
+            warn!(server = self.name, children = orphans, "orphans go on without a parent");
+        }
+        self.orphans = orphans;
     }
 
     fn log(&self, event: &Event) {
@@ -79,6 +95,9 @@ impl Server {
             Event::Restarted { kind, took, interrupted, .. } => {
                 let seconds = took.map(seconds);
                 info!(server, r#type = kind.label(), seconds, interrupted, "restarted");
+            }
+            Event::ServedAgain { kind, unserved } => {
+                info!(server, r#type = kind.label(), seconds = seconds(*unserved), "served again");
             }
             Event::RestartFailed { reason, .. } => {
                 warn!(server, reason = reason.label(), "restart failed");
@@ -94,7 +113,6 @@ impl Server {
             ),
             Event::Contradicted(what) => warn!(server, what = what.label(), "contradiction"),
             Event::RestartBegan { .. }
-            | Event::ServedAgain { .. }
             | Event::DrainBegan { .. }
             | Event::ChildDrained { .. }
             | Event::ChildrenStarted { .. }
@@ -107,4 +125,19 @@ impl Server {
 /// Seconds as people read them: to the microsecond, never with an exponent.
 fn seconds(duration: Duration) -> String {
     format!("{:.6}", duration.as_secs_f64())
+}
+
+/// What makes a silent source speak.
+const fn mend(source: Source, why: Why) -> Option<&'static str> {
+    match (source, why) {
+        (Source::Scoreboard, Why::Permission) => Some(
+            "types, generations, drains and workers stay unknown: run as root, as httpd's own user, \
+             or with CAP_SYS_PTRACE",
+        ),
+        (Source::ProcessTable, Why::Permission) => {
+            Some("mount /proc without hidepid, or join its gid= group")
+        }
+        (_, Why::Limit) => Some("raise the limit of open files"),
+        (Source::Scoreboard | Source::ProcessTable, _) => None,
+    }
 }

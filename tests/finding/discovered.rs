@@ -35,6 +35,8 @@ fn a_httpd_with_cgid_and_a_piped_log_is_one_server(mpm: Mpm) {
 fn nobody_found_is_no_series_and_ready() {
     let empty = TempDir::new().unwrap();
     fs::set_permissions(empty.path(), Permissions::from_mode(0o755)).unwrap();
+    // The least that passes for a procfs: it shows nobody.
+    fs::create_dir(empty.path().join("self")).unwrap();
     let flags = ["--path.procfs", empty.path().to_str().unwrap()];
     let gracekeeper = Gracekeeper::discovering().arguments(&flags).start();
     gracekeeper.wait_until("it has looked", |_| gracekeeper.get("/-/ready").status == 200);
