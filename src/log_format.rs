@@ -5,7 +5,7 @@
 use std::{error::Error, fmt, fmt::Write as _, io};
 
 use clap::ValueEnum;
-use serde_json::Value;
+use serde_json::{Number, Value};
 use tracing::{
     Event, Subscriber,
     field::{Field, Visit},
@@ -139,10 +139,13 @@ impl Fields {
     fn logfmt(&self, time: &str, level: &str) -> String {
         let mut line = format!("time={time} level={level} msg={}", quoted(&self.message));
         for (name, value) in &self.fields {
-            let value = match value.as_str() {
-                Some(text) if needs_quotes(text) => quoted(text),
-                Some(text) => text.to_owned(),
-                None => value.to_string(),
+            let value = match value {
+                Value::String(text) if needs_quotes(text) => quoted(text),
+                Value::String(text) => text.clone(),
+                Value::Number(number) => plain(number),
+                Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
+                    value.to_string()
+                }
             };
             // Writing to a string cannot fail.
             let _ = write!(line, " {name}={value}");
@@ -169,7 +172,7 @@ impl Visit for Fields {
     fn record_f64(&mut self, field: &Field, value: f64) {
         // JSON has no number for NaN and the infinities.
         let text = || Value::from(value.to_string());
-        self.push(field, serde_json::Number::from_f64(value).map_or_else(text, Value::Number));
+        self.push(field, Number::from_f64(value).map_or_else(text, Value::Number));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
@@ -207,6 +210,15 @@ impl Visit for Fields {
 fn time(at: Timestamp) -> String {
     let at = jiff::Timestamp::from_microsecond(at.as_micros()).unwrap_or_default();
     format!("{at:.3}")
+}
+
+/// A fraction to the microsecond, which is how exactly gracekeeper measures; never with an
+/// exponent, which few readers of logfmt take for a number.
+fn plain(number: &Number) -> String {
+    match number.as_f64() {
+        Some(fraction) if number.is_f64() => format!("{fraction:.6}"),
+        _ => number.to_string(),
+    }
 }
 
 fn needs_quotes(text: &str) -> bool {
@@ -289,7 +301,7 @@ mod tests {
                 "listening"
             );
         });
-        let expected = "level=INFO msg=\"listening\" address=127.0.0.1:43121 count=3 took=0.25 \
+        let expected = "level=INFO msg=\"listening\" address=127.0.0.1:43121 count=3 took=0.250000 \
                         ok=true type=graceful empty=\"\" spaced=\"a b\" equals=\"a=b\" \
                         quote=\"a\\\"b\" path=\"C:\\\\x\"\n";
         assert_eq!(line, expected);
@@ -320,6 +332,33 @@ mod tests {
         let expected = "level\":\"ERROR\",\"msg\":\"it \\\"broke\\\"\",\"z\":1,\"a\":\"b\",\
                         \"nan\":\"NaN\",\"list\":\"[1, 2]\"}\n";
         assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn numbers_are_numbers() {
+        let log = || {
+            tracing::info!(
+                took = 0.00476,
+                tiny = 1e-9,
+                large = 1e21,
+                below = -3_i64,
+                most = u64::MAX,
+                infinite = f64::INFINITY,
+                "x"
+            );
+        };
+        let expected = "level=INFO msg=\"x\" took=0.004760 tiny=0.000000 \
+                        large=1000000000000000000000.000000 below=-3 \
+                        most=18446744073709551615 infinite=inf\n";
+        assert_eq!(logged(Format::Logfmt, Level::Info, log), expected);
+        let line = logged(Format::Json, Level::Info, log);
+        let value: Value = serde_json::from_str(&format!("{{\"{line}")).unwrap();
+        assert_eq!(value["took"].as_f64(), Some(0.00476));
+        assert_eq!(value["tiny"].as_f64(), Some(1e-9));
+        assert_eq!(value["large"].as_f64(), Some(1e21));
+        assert_eq!(value["below"].as_i64(), Some(-3));
+        assert_eq!(value["most"].as_u64(), Some(u64::MAX));
+        assert_eq!(value["infinite"], "inf");
     }
 
     #[test]

@@ -20,6 +20,8 @@ use rustix::{
 };
 use tempfile::TempDir;
 
+use crate::harness::program;
+
 const BINARY: &str = env!("CARGO_BIN_EXE_gracekeeper");
 
 /// Owns nothing, on every Linux.
@@ -239,7 +241,7 @@ fn as_nobody_special(configuration: &Configuration) -> Run {
     }
     // The build's directory may be one that nobody else may enter.
     let binary = configuration.directory.path().join("gracekeeper");
-    fs::copy(BINARY, &binary).unwrap();
+    program::copy(Path::new(BINARY), &binary);
     let mut command = Command::new(binary);
     command.args(["config", "check"]).arg(&configuration.path).uid(NOBODY).gid(NOBODY);
     finish(&mut command)

@@ -16,7 +16,8 @@ use crate::harness::eventually::eventually_within;
 use crate::harness::httpd::left_in;
 use crate::harness::oracle::OracleChild;
 use crate::harness::{
-    Gracekeeper, Httpd, Mpm, Outcome, Process, RestartKind, Role, eventually, http, under_every_mpm,
+    Gracekeeper, Httpd, Mpm, Outcome, Process, RestartKind, Role, eventually, http, program,
+    under_every_mpm,
 };
 
 under_every_mpm! {
@@ -434,8 +435,7 @@ impl ExpositionServer {
              while :; do read -r line < {fifo}; done\n",
             fifo = self.fifo().display(),
         );
-        fs::write(&program, script).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        program::write_script(&program, &script);
         program
     }
 

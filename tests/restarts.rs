@@ -56,7 +56,10 @@ fn assert_restarts(metrics: &Metrics, graceful: f64, hard: f64, full: f64) {
     let counted = ["graceful", "hard", "full", "unknown"].map(|kind| restarts(metrics, kind));
     assert_eq!(counted, [graceful, hard, full, 0.0], "graceful, hard, full, unknown");
     let total = graceful + hard + full;
-    assert_eq!(metrics.total("httpd_restart_duration_seconds_count", &[]), total);
+    // On a busy machine several restarts may fall into one look; of those before the last one no
+    // trace may tell when they resumed, and what is not known is not observed.
+    let timed = metrics.total("httpd_restart_duration_seconds_count", &[]);
+    assert!((1.0..=total).contains(&timed), "{timed} of {total} restarts were timed");
     assert_eq!(metrics.total("httpd_restart_failures_total", &[]), 0.0);
     assert_eq!(metrics.value("gracekeeper_contradictions_total", &[]), Some(0.0));
     assert_eq!(metrics.value("httpd_restart_in_progress", &[]), Some(0.0));

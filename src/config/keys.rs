@@ -118,8 +118,12 @@ fn server(mut section: Section<'_, '_>, earlier: &[Server]) -> Server {
         section.setting("program", word_or(&["auto"], absolute_path), WordOr::Word("auto"));
     section.planned("arguments", word_or(&["auto"], list_of(argument)), WordOr::Word("auto"));
     section.planned("environment_file", word_or(&["auto"], absolute_path), WordOr::Word("auto"));
-    if section.is_there() && !section.has("pid_file") && !section.has("unit") {
-        section.complain(Cause::Needs("pid_file or unit"));
+    if section.is_there() && !section.has("pid_file") {
+        section.complain(Cause::Needs(if section.has("unit") {
+            "pid_file; unit alone is not followed in this version"
+        } else {
+            "pid_file"
+        }));
     }
     let server = Server { name, pid_file, unit, program: program.other() };
     if let Some((key, cause)) = twice(earlier, &server) {

@@ -69,9 +69,9 @@ pub struct Watch {
 pub struct Server {
     /// The name; unlike every other server's.
     pub name: Option<String>,
-    /// The absolute path of its pid file; where this is `None`, `unit` is not.
+    /// The absolute path of its pid file; no server is accepted without one.
     pub pid_file: Option<PathBuf>,
-    /// Its systemd unit.
+    /// Its systemd unit, which is not followed yet.
     pub unit: Option<String>,
     /// The absolute path of its program; `None`: whatever the parent runs.
     pub program: Option<PathBuf>,

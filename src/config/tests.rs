@@ -46,6 +46,7 @@ program = "auto"
 arguments = ["-d", "/etc/apache2"]
 environment_file = "auto"
 [[server]]
+pid_file = "/run/other.pid"
 unit = "apache2.service"
 error_log = "none"
 program = "/usr/sbin/httpd"
@@ -121,7 +122,7 @@ fn what_a_later_version_follows_is_told() {
     let settings = accepted(
         "[watch]\nstate_dir = \"/x\"\ntls_probe = \"off\"\nask_httpd = false\ninterval = \"1s\"\n\
          [[server]]\nname = \"a\"\npid_file = \"/a\"\nerror_log = \"none\"\nstatus_url = \"http://h/\"\n\
-         [[server]]\nname = \"b\"\nunit = \"b.service\"\nerror_log = \"auto\"\n\
+         [[server]]\nname = \"b\"\npid_file = \"/b\"\nunit = \"b.service\"\nerror_log = \"auto\"\n\
          [reload]\nmode = \"off\"\nsettle = \"1s\"\nwindows = [\"02:00-03:00\"]\n\
          [reload.drain]\nterminate_after = \"off\"\n",
     );
@@ -238,7 +239,11 @@ fn servers_must_be_told_apart_and_found() {
         ("server = 1", "1: server: must be an array of tables, [[server]], is the integer 1"),
         ("[server]\nname = \"x\"", "1: server: must be an array of tables, [[server]], is a table"),
         ("server = [1]", "1: server: must be an array of tables, [[server]], is the integer 1"),
-        ("\n[[server]]\nname = \"x\"", "2: server[0]: needs pid_file or unit"),
+        ("\n[[server]]\nname = \"x\"", "2: server[0]: needs pid_file"),
+        (
+            "\n[[server]]\nunit = \"x.service\"",
+            "2: server[0]: needs pid_file; unit alone is not followed in this version",
+        ),
         (
             "[[server]]\nname=\"x\"\npid_file=\"/x\"\n[[server]]\nname=\"x\"\npid_file=\"/y\"",
             "5: server[1].name: the name \"x\" is also that of server[0]",
@@ -248,11 +253,11 @@ fn servers_must_be_told_apart_and_found() {
             "4: server[1].pid_file: the pid file \"/x\" is also that of server[0]",
         ),
         (
-            "[[server]]\nunit=\"x\"\n[[server]]\nunit=\"x\"",
-            "4: server[1].unit: the unit \"x\" is also that of server[0]",
+            "[[server]]\npid_file=\"/x\"\nunit=\"x\"\n[[server]]\npid_file=\"/y\"\nunit=\"x\"",
+            "6: server[1].unit: the unit \"x\" is also that of server[0]",
         ),
     ]);
-    let many: Vec<String> = (0..65).map(|n| format!("[[server]]\nunit=\"{n}\"\n")).collect();
+    let many: Vec<String> = (0..65).map(|n| format!("[[server]]\npid_file=\"/{n}\"\n")).collect();
     let many = many.concat();
     assert_eq!(refusal(&many), "/g.toml:129: server: must be at most 64 tables, is 65");
 }

@@ -13,7 +13,7 @@ pub struct CommandLine {
     pub configuration: Option<PathBuf>,
     /// The last `PidFile` of `-c` and `-C`.
     pub pid_file: Option<PathBuf>,
-    /// It was called to print or to signal something, not to serve.
+    /// It was called to serve, not to print or to signal something.
     pub serves: bool,
 }
 

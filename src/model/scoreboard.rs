@@ -73,7 +73,7 @@ pub struct SlotRecord {
     pub connections: u32,
     /// Workers by status, without the dead, sorted by status.
     pub workers: Vec<(WorkerStatus, u32)>,
-    /// When the workers that are gone said so, newest and oldest; known with `ExtendedStatus`.
+    /// When each worker that is gone said so, oldest first; known with `ExtendedStatus`.
     pub workers_left: Vec<Timestamp>,
 }
 

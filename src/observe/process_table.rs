@@ -1,9 +1,6 @@
 //! The process table: rows of `/proc`, read by number and compared by start time.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::PathBuf};
 
 use procfs::{ProcError, process::Process};
 use rustix::{io::Errno, process::test_kill_process};
@@ -47,12 +44,6 @@ impl ProcessTable {
         Self { root, ticks_per_second: rustix::param::clock_ticks_per_second().max(1) }
     }
 
-    /// Where it is mounted.
-    #[must_use]
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
     /// The row of a process; `Missing` if there is none, `Permission` if `hidepid` hides it.
     pub fn row(&self, pid: Pid) -> Result<Row, Why> {
         let line = fs::read(self.path(pid, "stat")).map_err(|error| {
@@ -70,12 +61,6 @@ impl ProcessTable {
     pub fn catches_crashes(&self, pid: Pid) -> Result<bool, Why> {
         let status = self.process(pid)?.status().map_err(|error| proc_why(&error))?;
         Ok(status.sigcgt & SEGV != 0)
-    }
-
-    /// Whether the process lives in a PID namespace below this one: a container's.
-    pub fn is_in_another_namespace(&self, pid: Pid) -> Result<bool, Why> {
-        let status = self.process(pid)?.status().map_err(|error| proc_why(&error))?;
-        Ok(status.nspid.is_some_and(|numbers| numbers.len() > 1))
     }
 
     /// The numbers of a process's children, zombies included.
@@ -177,7 +162,6 @@ mod tests {
         assert_eq!(row.state, ProcessState::Alive);
         assert!(table.all().unwrap().contains(&own));
         assert!(table.children(Pid::new(row.parent).unwrap()).unwrap().contains(&own));
-        assert!(!table.is_in_another_namespace(own).unwrap_or(true) || std::process::id() == 1);
     }
 
     #[test]

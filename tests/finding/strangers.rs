@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::{
     Kept, discovering, is_down, is_up, label, name_of, named, serves, shell, start, stays, stopped,
 };
-use crate::harness::{Httpd, eventually, process::children_of};
+use crate::harness::{Httpd, eventually, process::children_of, program};
 
 const NOBODY: u32 = 65534;
 
@@ -50,15 +50,14 @@ impl Drop for Fake {
 fn script(directory: &Path) -> PathBuf {
     let script = directory.join("apache2");
     let text = "#!/bin/sh\n[ \"$1\" = child ] || \"$0\" child &\nwhile :; do sleep 1; done\n";
-    fs::write(&script, text).unwrap();
-    fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
+    program::write_script(&script, text);
     script
 }
 
 /// A shell of that name, with a child of that name, called as the httpd is.
 fn shell_called_httpd(directory: &Path, httpd: &Httpd, prologue: &str) -> Command {
     let program = directory.join("apache2");
-    fs::copy("/bin/bash", &program).unwrap();
+    program::copy(Path::new("/bin/bash"), &program);
     let body = format!("{prologue} while :; do sleep 1; done");
     let mut command = Command::new(&program);
     command

@@ -19,6 +19,7 @@ use super::eventually::{eventually, eventually_within};
 use super::http::{self, Response};
 use super::httpd::Httpd;
 use super::metrics::Metrics;
+use super::program;
 
 const NOBODY: u32 = 65534;
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -145,7 +146,7 @@ impl Builder {
             User::OfTheTest => self.program.clone(),
             User::Nobody => {
                 let copy = directory.join("gracekeeper");
-                fs::copy(&self.program, &copy).unwrap();
+                program::copy(&self.program, &copy);
                 copy
             }
         }

@@ -5,6 +5,7 @@
 //! - [`held`]: requests that are answered when the test says so
 //! - [`oracle`]: what this httpd really did, from pidfds and httpd's own log, never from `src`
 //! - [`gracekeeper`]: the real program, and [`metrics`] what it says
+//! - [`program`]: programs that a test writes and then executes
 //! - [`eventually`]: the only way to wait
 //!
 //! A failing test prints httpd's error log and gracekeeper's log: both values do so when they are
@@ -21,6 +22,7 @@ pub(crate) mod metrics;
 pub(crate) mod oracle;
 pub(crate) mod parent;
 pub(crate) mod process;
+pub(crate) mod program;
 pub(crate) mod recorder;
 pub(crate) mod status;
 
