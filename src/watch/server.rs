@@ -93,11 +93,16 @@ impl Server {
         match event {
             Event::ParentAppeared { parent, .. } => info!(server, pid = %parent.pid, "up"),
             Event::Restarted { kind, took, interrupted, .. } => {
-                let seconds = took.map(seconds);
+                let seconds = took.map(|took| took.as_secs_f64());
                 info!(server, r#type = kind.label(), seconds, interrupted, "restarted");
             }
             Event::ServedAgain { kind, unserved } => {
-                info!(server, r#type = kind.label(), seconds = seconds(*unserved), "served again");
+                info!(
+                    server,
+                    r#type = kind.label(),
+                    seconds = unserved.as_secs_f64(),
+                    "served again"
+                );
             }
             Event::RestartFailed { reason, .. } => {
                 warn!(server, reason = reason.label(), "restart failed");
@@ -106,7 +111,7 @@ impl Server {
             Event::DrainEnded { generation, lasted, children, outcome } => info!(
                 server,
                 %generation,
-                seconds = seconds(*lasted),
+                seconds = lasted.as_secs_f64(),
                 children,
                 outcome = outcome.label(),
                 "drain ended"
@@ -120,11 +125,6 @@ impl Server {
             | Event::Overlapped { .. } => {}
         }
     }
-}
-
-/// Seconds as people read them: to the microsecond, never with an exponent.
-fn seconds(duration: Duration) -> String {
-    format!("{:.6}", duration.as_secs_f64())
 }
 
 /// What makes a silent source speak.
