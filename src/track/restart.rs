@@ -118,14 +118,15 @@ impl RestartTracker {
 
     /// Folds one look at the parent.
     pub fn observe(&mut self, look: &Look<'_>) -> Vec<Event> {
+        if let State::New = self.state {
+            self.state = self.first_state(look);
+        }
+        // After that: a parent that is first seen in a restart reads its configuration.
         let reading = self.is_reading(look);
         let shown = self.shows_reading;
         self.milestones.collect(look);
         self.notice_blindness(look);
         let mut events = Vec::new();
-        if let State::New = self.state {
-            self.state = self.first_state(look);
-        }
         if let State::Settled(mark) = self.state {
             let witnessed = reading || !self.milestones.opened.is_empty();
             self.state = leave_settled(mark, look, reading, witnessed, &mut events);
