@@ -19,6 +19,9 @@ pub(super) struct Mark {
     pub(super) at: Moment,
     pub(super) generation: Option<Generation>,
     pub(super) restart_time: Option<Timestamp>,
+    /// The generation that was reached when the scoreboard was given up, and the restarts that
+    /// were counted since: what it says when it is back is counted from there.
+    pub(super) forgotten: Option<Generation>,
     pub(super) pid_file: Option<PidFileStamp>,
     /// `pid_file` is what the last restart left: a look reads it before the scoreboard, and may
     /// have found the one before.
@@ -37,16 +40,29 @@ impl Mark {
             at: look.at,
             generation: global.map(|global| global.running_generation),
             restart_time: global.map(|global| global.restart_time),
+            forgotten: None,
             pid_file: look.pid_file,
             pid_file_is_fresh: true,
             busy: statuses.filter(|(status, _)| status.is_busy()).map(|(_, count)| count).sum(),
         }
     }
 
-    /// What the scoreboard said is not compared with any more.
-    pub(super) const fn forget_scoreboard(&mut self) {
-        self.generation = None;
+    /// What the scoreboard said is not compared with any more, until it is back.
+    pub(super) fn forget_scoreboard(&mut self) {
+        self.forgotten = self.generation.take().or(self.forgotten);
         self.restart_time = None;
+    }
+
+    /// The scoreboard is back: its generation tells how many restarts nobody counted, though not
+    /// of which type they were.
+    pub(super) fn remember_scoreboard(&mut self) {
+        self.generation = self.forgotten.take().or(self.generation);
+    }
+
+    /// The same without a scoreboard, `count` restarts later.
+    pub(super) fn unseen_since(from: &Self, count: u32, look: &Look<'_>) -> Self {
+        let forgotten = from.forgotten.map(|generation| generation.advanced_by(count));
+        Self { forgotten, ..Self::of(look) }
     }
 
     /// The same, seen to be true for longer.

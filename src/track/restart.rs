@@ -162,6 +162,11 @@ impl RestartTracker {
     fn notice_blindness(&mut self, look: &Look<'_>) {
         if look.scoreboard.is_some() {
             self.seen = Some(look.at);
+            match &mut self.state {
+                State::New => {}
+                State::Settled(mark) => mark.remember_scoreboard(),
+                State::Restarting(restarting) => restarting.from.remember_scoreboard(),
+            }
         }
         if self.seen.is_some_and(|seen| look.at.since(seen) < SCOREBOARD_IS_AWAITED) {
             return;
@@ -264,24 +269,24 @@ fn leave_settled(
             return begin(from, look, reading, events);
         }
         if from.generation.is_none() {
-            return State::Settled(Mark::of(look));
+            return State::Settled(Mark::unseen_since(&from, 0, look));
         }
         return State::Settled(from.still_true(look.at));
     };
-    let (Some(generation), Some(restart_time)) = (from.generation, from.restart_time) else {
-        // Nothing to compare this scoreboard with.
+    let Some(generation) = from.generation else {
+        // The first scoreboard of this parent: nothing to compare it with.
         return if told {
             begin(from, look, reading, events)
         } else {
             State::Settled(Mark::of(look))
         };
     };
-    let kept = global.restart_time == restart_time;
     if from.has_fallen(look) {
         events.push(Event::Contradicted(Contradiction::GenerationFell));
         return State::Settled(Mark::of(look));
     }
-    if kept && global.running_generation == generation {
+    let kept = from.restart_time.is_none_or(|before| before == global.restart_time);
+    if kept && global.running_generation <= generation {
         return State::Settled(Mark::of(look));
     }
     begin(from, look, reading, events)
@@ -296,6 +301,9 @@ fn begin(from: Mark, look: &Look<'_>, reading: bool, events: &mut Vec<Event>) ->
 /// What is true once `count` restarts are behind the parent.
 fn mark_after(from: &Mark, count: u32, look: &Look<'_>) -> Mark {
     let seen = Mark::of(look);
+    if seen.generation.is_none() {
+        return Mark::unseen_since(from, count, look);
+    }
     let reached = from.generation.map(|generation| generation.advanced_by(count));
     let generation = reached.min(seen.generation).or(seen.generation);
     let all = generation == seen.generation;
