@@ -22,6 +22,8 @@ pub(super) struct Mark {
     /// The generation that was reached when the scoreboard was given up, and the restarts that
     /// were counted since: what it says when it is back is counted from there.
     pub(super) forgotten: Option<Generation>,
+    /// Its `restart_time`, if none was counted since.
+    pub(super) forgotten_time: Option<Timestamp>,
     pub(super) pid_file: Option<PidFileStamp>,
     /// `pid_file` is what the last restart left: a look reads it before the scoreboard, and may
     /// have found the one before.
@@ -41,6 +43,7 @@ impl Mark {
             generation: global.map(|global| global.running_generation),
             restart_time: global.map(|global| global.restart_time),
             forgotten: None,
+            forgotten_time: None,
             pid_file: look.pid_file,
             pid_file_is_fresh: true,
             busy: statuses.filter(|(status, _)| status.is_busy()).map(|(_, count)| count).sum(),
@@ -50,19 +53,21 @@ impl Mark {
     /// What the scoreboard said is not compared with any more, until it is back.
     pub(super) fn forget_scoreboard(&mut self) {
         self.forgotten = self.generation.take().or(self.forgotten);
-        self.restart_time = None;
+        self.forgotten_time = self.restart_time.take().or(self.forgotten_time);
     }
 
-    /// The scoreboard is back: its generation tells how many restarts nobody counted, though not
-    /// of which type they were.
+    /// The scoreboard is back: its generation tells how many restarts nobody counted, and, unless
+    /// some were counted without it, its age of which type they were.
     pub(super) fn remember_scoreboard(&mut self) {
         self.generation = self.forgotten.take().or(self.generation);
+        self.restart_time = self.forgotten_time.take().or(self.restart_time);
     }
 
     /// The same without a scoreboard, `count` restarts later.
     pub(super) fn unseen_since(from: &Self, count: u32, look: &Look<'_>) -> Self {
         let forgotten = from.forgotten.map(|generation| generation.advanced_by(count));
-        Self { forgotten, ..Self::of(look) }
+        let forgotten_time = from.forgotten_time.filter(|_| count == 0);
+        Self { forgotten, forgotten_time, ..Self::of(look) }
     }
 
     /// The same, seen to be true for longer.

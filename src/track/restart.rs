@@ -469,6 +469,26 @@ mod tests {
     }
 
     #[test]
+    fn a_hard_restart_that_hangs_without_a_scoreboard_is_a_hard_one() {
+        let mut story = Story::of_a_running_httpd();
+        story.generation = 1;
+        story.children.clear();
+        story.look(2502);
+        story.catches_crashes = false;
+        story.scoreboard = None;
+        for look in 3..20 {
+            assert_eq!(restarted(&story.look(look * 1000)), []);
+        }
+        story.catches_crashes = true;
+        story.reads_configuration(2503, 20_000);
+        story.scoreboard = Some(20_001);
+        story.children = vec![(13, 20_001, 1)];
+        story.look(20_100);
+        assert_eq!(story.tally.restarts[&RestartType::Hard], 1);
+        assert_eq!(story.tally.restarts[&RestartType::Unknown], 0);
+    }
+
+    #[test]
     fn a_configtest_is_no_restart() {
         let mut story = Story::of_a_running_httpd();
         story.trace(2503, TraceKind::ConfigOpened);
