@@ -2,6 +2,7 @@
 
 pub mod event;
 pub mod label;
+pub mod log;
 pub mod process;
 pub mod scoreboard;
 pub mod snapshot;
