@@ -5,25 +5,26 @@
 //!                                  │ first child serves, and another parent served before: full
 //! ```
 
+mod assess;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    assessment::{Age, ByAge, ServerAssessment},
-    board::Board,
+    assessment::ServerAssessment,
     children::{ChildrenTracker, Departure, Descent, Nursery},
     drain::{Census, DrainTracker},
     full_restart::{FullRestart, Unserved},
     look::Look,
     restart::RestartTracker,
-    serving::{ServingTracker, takes_connections},
+    serving::ServingTracker,
     stop::{FailedRestart, StopTracker},
     witness::{WitnessChange, WitnessTracker},
 };
 use crate::model::{
     event::{Event, RestartType},
-    process::{Child, ProcessId, ProcessState},
+    process::{Child, ProcessId},
     scoreboard::{Generation, Scoreboard},
-    snapshot::{Part, ServerSnapshot, TraceKind},
+    snapshot::{ServerSnapshot, TraceKind},
     time::Moment,
 };
 
@@ -314,87 +315,4 @@ impl ServerTracker {
         }
         Some(present)
     }
-
-    fn assess(&mut self, snapshot: &ServerSnapshot) {
-        self.observe_witnesses(snapshot);
-        let table = snapshot.parent.as_ref().and_then(|parent| parent.processes.seen());
-        let table_up = match &snapshot.parent {
-            Some(parent) => parent.processes.seen().is_some(),
-            None => snapshot.hidden.is_none(),
-        };
-        let board = self
-            .scoreboard(snapshot)
-            .zip(table)
-            .and_then(|(scoreboard, table)| Board::of(scoreboard, table));
-        let condition = self.would_answer(snapshot);
-        self.serving.observe(snapshot.at, condition);
-        let leaving = snapshot.traces.iter().any(|it| matches!(it.kind, TraceKind::Exited(_)));
-        if let Some(board) = board.as_ref().filter(|_| !leaving) {
-            self.busy = board.busy;
-        }
-        let restart_since = self.restart_since();
-        let known = self.knows_generations(snapshot);
-        let orphans = snapshot.orphans.iter().filter(|child| {
-            child.state != ProcessState::Ended && self.children.workers().contains_key(&child.id)
-        });
-        self.latest = ServerAssessment {
-            up: table_up.then_some(self.up.is_some()),
-            serving: self.serving.serves().filter(|_| table_up),
-            parent: self.up.as_ref().map(|up| (up.id, up.started)),
-            generation: self.running.filter(|_| known && self.up.is_some()),
-            restart_since,
-            restart_hung: restart_since
-                .is_some_and(|since| snapshot.at.since(since) >= self.restart_timeout),
-            children: known.then(|| self.by_age()),
-            generations: known.then(|| to_u32(self.children.generations().len())),
-            orphans: known.then(|| to_u32(orphans.count())),
-            board,
-            drains: known.then(|| self.drains.open().collect()),
-            last_drain: self.drains.last().or(self.latest.last_drain),
-            sources: self.witnesses.states().clone(),
-        };
-    }
-
-    fn observe_witnesses(&mut self, snapshot: &ServerSnapshot) {
-        let restarting = self.restart_since().is_some();
-        let parent = snapshot.parent.as_ref().filter(|_| self.up.is_some());
-        self.changes = self.witnesses.observe(snapshot, parent, restarting);
-    }
-
-    /// Generations are known while the scoreboard is read, while a restart has taken it away, and
-    /// where there is no parent that could have any.
-    fn knows_generations(&self, snapshot: &ServerSnapshot) -> bool {
-        let restarting = self.restart_since().is_some() && self.running.is_some();
-        self.up.is_none() || restarting || self.scoreboard(snapshot).is_some()
-    }
-
-    /// What a dead parent left behind is old.
-    fn by_age(&self) -> ByAge {
-        let running = self.running_descent();
-        let mut children = ByAge::default();
-        for descent in self.children.workers().values() {
-            let current = self.up.is_some() && running.is_some_and(|running| *descent >= running);
-            children.add(if current { Age::Current } else { Age::Old }, 1);
-        }
-        children
-    }
-
-    /// A live, non-quiescing child of the running generation exists; `None` if that is not known.
-    /// Children of a parent that was killed go on serving.
-    fn would_answer(&self, snapshot: &ServerSnapshot) -> Option<bool> {
-        let Some(parent) = snapshot.parent.as_ref().filter(|_| self.up.is_some()) else {
-            let running = self.running_descent();
-            return Some(self.children.workers().values().any(|descent| Some(*descent) == running));
-        };
-        let table = parent.processes.seen()?;
-        let Part::Seen(board) = &parent.scoreboard else {
-            // It is gone while a hard restart reads its configuration.
-            return self.restart_since().and(self.running).map(|_| false);
-        };
-        takes_connections(board, table)
-    }
-}
-
-fn to_u32(count: usize) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
 }
