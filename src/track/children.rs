@@ -142,9 +142,11 @@ impl ChildrenTracker {
             .iter()
             .filter_map(|trace| match trace.kind {
                 TraceKind::Exited(id) => Some((id, trace.at)),
-                TraceKind::ConfigOpened | TraceKind::PidFileWritten | TraceKind::PidFileRemoved => {
-                    None
-                }
+                TraceKind::ConfigOpened
+                | TraceKind::PidFileWritten
+                | TraceKind::PidFileRemoved
+                | TraceKind::Reaped(_)
+                | TraceKind::Lingers(_) => None,
             })
             .collect();
         let living: Option<BTreeSet<ProcessId>> = nursery.present.map(|present| {
