@@ -385,7 +385,7 @@ mod tests {
         moments.release(&id);
         assert!(!moments.holds(&id));
         let reaped = moments.processes.tells_of_reaping.then_some((4, TraceKind::Reaped(id)));
-        assert_eq!(kinds(&mut moments), Vec::from_iter(reaped));
+        assert_eq!(kinds(&mut moments), reaped.into_iter().collect::<Vec<_>>());
         assert_eq!(kinds(&mut moments), []);
     }
 
@@ -404,15 +404,16 @@ mod tests {
         fs::read(&path).unwrap();
         let lingers = moments.processes.tells_of_reaping.then_some((0, TraceKind::Lingers(id)));
         let opened = [(0, TraceKind::ConfigOpened)];
-        assert_eq!(kinds(&mut moments), Vec::from_iter(opened.into_iter().chain(lingers)));
+        let expected: Vec<_> = opened.into_iter().chain(lingers).collect();
+        assert_eq!(kinds(&mut moments), expected);
         moments.release(&id);
         fs::read(&path).unwrap();
         assert_eq!(kinds(&mut moments).len(), 1 + usize::from(lingers.is_some()), "let go");
         child.wait().unwrap();
         fs::read(&path).unwrap();
         let reaped = lingers.map(|_| (0, TraceKind::Reaped(id)));
-        let opened = reaped.into_iter().chain(opened);
-        assert_eq!(kinds(&mut moments), Vec::from_iter(opened), "reaped before it was opened");
+        let expected: Vec<_> = reaped.into_iter().chain(opened).collect();
+        assert_eq!(kinds(&mut moments), expected, "reaped before it was opened");
     }
 
     #[test]
