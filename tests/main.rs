@@ -11,6 +11,7 @@
 
 mod cli;
 mod demo;
+mod error_logs;
 mod finding;
 mod fuzz_corpora;
 mod harness;
