@@ -17,6 +17,7 @@ mod fuzz_corpora;
 mod harness;
 mod harness_itself;
 mod http;
+mod log_follower;
 mod repository;
 mod restarts;
 mod running;

@@ -1,0 +1,166 @@
+//! The error log of one server: the file that httpd writes now, and the one before.
+//!
+//! After a rotation children of the old generation still write into the old file, so it is read
+//! on. Both are read in the order in which they were written: what is in the new file was asked
+//! for its size before the old one is read to its end.
+
+use std::{fs::File, io, time::Duration};
+
+use super::{
+    Sink,
+    followed::{Extent, Followed, Progress},
+    place::FileId,
+};
+use crate::{
+    clock,
+    model::{source::Why, time::Moment},
+    observe::process_table::why,
+};
+
+/// Nobody writes into a file any more into which nothing came for so long.
+const QUIET: Duration = Duration::from_secs(600);
+/// What is read of a file that is left for good, in bytes.
+const LAST_READING: u64 = 16 << 20;
+
+/// What one pass over a server's files did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pass {
+    /// There is more than was allowed to be read.
+    pub more: bool,
+    /// The file that is written now was found truncated.
+    pub truncated: bool,
+    /// Why something could not be read.
+    pub failed: Option<Why>,
+}
+
+/// The files of one server and what they are read for.
+#[derive(Debug)]
+pub struct Follower<S: Sink> {
+    sink: S,
+    former: Option<Former<S::Lines>>,
+    current: Option<Followed<S::Lines>>,
+}
+
+#[derive(Debug)]
+struct Former<L> {
+    file: Followed<L>,
+    /// When it was replaced.
+    since: Moment,
+    /// How long it was then: up to there it is read before its successor.
+    owed: u64,
+    is_caught_up: bool,
+}
+
+impl<S: Sink> Follower<S> {
+    /// Follows nothing yet.
+    pub const fn new(sink: S) -> Self {
+        Self { sink, former: None, current: None }
+    }
+
+    /// What the files are read for.
+    pub const fn sink(&mut self) -> &mut S {
+        &mut self.sink
+    }
+
+    /// The file that is written now.
+    pub fn current(&self) -> Option<FileId> {
+        self.current.as_ref().map(Followed::id)
+    }
+
+    /// Every file that is followed.
+    pub fn files(&self) -> impl Iterator<Item = (FileId, &File)> {
+        let former = self.former.as_ref().map(|former| &former.file);
+        former.into_iter().chain(&self.current).map(|followed| (followed.id(), followed.file()))
+    }
+
+    /// Whether the file that is written now lost its last name since this was last asked.
+    pub fn is_newly_removed(&mut self) -> bool {
+        self.current.as_mut().is_some_and(Followed::is_newly_removed)
+    }
+
+    /// From now on httpd writes into this file. The first one is followed from its end, for what
+    /// it says was there before; every other one from its beginning.
+    pub fn turn_to(&mut self, file: File, buffer: &mut [u8]) -> Result<(), Why> {
+        let id = FileId::of(&file)?;
+        if self.current() == Some(id) {
+            return Ok(());
+        }
+        let Some(current) = self.current.take() else {
+            let first = Followed::from_end(file, id).map_err(|error| why(&error))?;
+            self.current = Some(first);
+            return Ok(());
+        };
+        let next = match self.former.take() {
+            // Renamed back.
+            Some(former) if former.file.id() == id => former.file,
+            Some(former) => {
+                former.file.finish(&mut self.sink, buffer, LAST_READING);
+                Followed::from_beginning(file, id)
+            }
+            None => Followed::from_beginning(file, id),
+        };
+        let owed = current.extent().map_or(0, Extent::size);
+        let since = clock::now();
+        self.former = Some(Former { file: current, since, owed, is_caught_up: false });
+        self.current = Some(next);
+        Ok(())
+    }
+
+    /// Hands over what came, at most about `limit` bytes of it.
+    pub fn read(&mut self, buffer: &mut [u8], limit: u64) -> Pass {
+        let mut pass = Pass { more: false, truncated: false, failed: None };
+        // First, so that nothing in it is newer than what is read of the former one.
+        let extent = self.current.as_ref().map(Followed::extent);
+        let left = limit.saturating_sub(self.read_former(buffer, limit, &mut pass));
+        let waits = self.former.as_ref().is_some_and(|former| !former.is_caught_up);
+        if waits {
+            return pass;
+        }
+        if let (Some(current), Some(extent)) = (&mut self.current, extent) {
+            let read = |extent| current.read(&mut self.sink, buffer, extent, left);
+            let progress = pass.note(extent.and_then(read));
+            pass.truncated = progress.is_some_and(|progress| progress.truncated);
+        }
+        pass
+    }
+
+    /// Leaves the former file if nothing came into it for ten minutes.
+    pub fn leave_quiet(&mut self, buffer: &mut [u8], now: Moment) {
+        let is_quiet = |former: &Former<_>| {
+            former.is_caught_up && now.since(former.file.grew().max(former.since)) > QUIET
+        };
+        if self.former.as_ref().is_some_and(is_quiet)
+            && let Some(former) = self.former.take()
+        {
+            former.file.finish(&mut self.sink, buffer, LAST_READING);
+        }
+    }
+
+    /// Returns how many bytes were read.
+    fn read_former(&mut self, buffer: &mut [u8], limit: u64, pass: &mut Pass) -> u64 {
+        let Some(former) = &mut self.former else { return 0 };
+        // Who writes on and on into the old file must not keep the new one from being read.
+        let limit = if former.is_caught_up { limit / 2 } else { limit };
+        let extent = former.file.extent();
+        let read = |extent| former.file.read(&mut self.sink, buffer, extent, limit);
+        let progress = pass.note(extent.and_then(read));
+        former.is_caught_up |=
+            former.file.offset() >= former.owed || progress.is_none_or(|progress| !progress.more);
+        progress.map_or(0, |progress| progress.read)
+    }
+}
+
+impl Pass {
+    fn note(&mut self, read: io::Result<Progress>) -> Option<Progress> {
+        match read {
+            Ok(progress) => {
+                self.more |= progress.more;
+                Some(progress)
+            }
+            Err(error) => {
+                self.failed = Some(why(&error));
+                None
+            }
+        }
+    }
+}
