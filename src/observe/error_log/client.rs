@@ -221,3 +221,45 @@ fn add_counts<K: PartialEq>(counts: &mut Vec<(K, u64)>, news: Vec<(K, u64)>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::RecvFlags;
+
+    use super::*;
+    use crate::model::{
+        log::LogLevel,
+        process::{Pid, ProcessId},
+        time::Uptime,
+    };
+
+    fn lines(count: u64) -> LogReport {
+        LogReport { lines: vec![(LogLevel::Error, count)], ..LogReport::default() }
+    }
+
+    #[test]
+    fn a_late_report_is_neither_lost_nor_another_servers() {
+        let (own, other) = super::super::message::pair().unwrap();
+        let mut client = LogReader::new(own).unwrap();
+        let parent = ProcessId { pid: Pid::new(7).unwrap(), started: Uptime::from_micros(1) };
+        let say = |message: Message| send(&other, &message, None).unwrap();
+        let answer = |serial, server, count| {
+            say(Message::Answer(Answer { serial, server, report: Ok(lines(count)), file: None }));
+        };
+        assert_eq!(client.follow_parent(0, parent), Part::Unseen(Why::Timeout));
+        client.forget(2);
+        assert_eq!(client.follow_parent(1, parent), Part::Unseen(Why::Timeout), "still overdue");
+        let asked: Received<Request> = receive(&other, RecvFlags::DONTWAIT).unwrap();
+        assert!(matches!(asked, Received::Message(Request { serial: 1, server: 0, .. }, None)));
+        answer(1, 0, 5);
+        say(Message::Bell { server: 0 });
+        answer(3, 1, 10);
+        assert_eq!(client.follow_parent(1, parent), Part::Seen(lines(10)));
+        assert_eq!(client.drain_bell(), Bell::Rung, "it rang before an answer about another");
+        answer(4, 0, 1);
+        assert_eq!(client.follow_parent(0, parent), Part::Seen(lines(6)));
+        assert_eq!(client.drain_bell(), Bell::Silent);
+        drop(other);
+        assert_eq!(client.drain_bell(), Bell::Gone);
+    }
+}

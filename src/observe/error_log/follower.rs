@@ -164,3 +164,75 @@ impl Pass {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, io::Write, path::Path};
+
+    use super::{super::Span, *};
+
+    /// Counts bytes.
+    #[derive(Debug, Default)]
+    struct Bytes(usize);
+
+    impl Sink for Bytes {
+        type Lines = ();
+
+        fn feed(&mut self, (): &mut (), bytes: &[u8], _: Span) {
+            self.0 += bytes.len();
+        }
+
+        fn cut(&mut self, (): &mut (), _: Moment) {}
+
+        fn skipped(&mut self, _: u64) {}
+    }
+
+    fn append(path: &Path) {
+        let mut file = File::options().create(true).append(true).open(path).unwrap();
+        file.write_all(b"line\n").unwrap();
+    }
+
+    fn turn(follower: &mut Follower<Bytes>, path: &Path) -> usize {
+        let mut buffer = [0; 1024];
+        follower.turn_to(File::open(path).unwrap(), &mut buffer).unwrap();
+        let pass = follower.read(&mut buffer, 1 << 20);
+        assert_eq!((pass.more, pass.failed), (false, None));
+        std::mem::take(&mut follower.sink().0)
+    }
+
+    #[test]
+    fn the_former_file_is_read_on_until_it_is_quiet_for_long() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = ["1", "2"].map(|name| directory.path().join(name));
+        paths.iter().for_each(|path| append(path));
+        let mut follower = Follower::new(Bytes::default());
+        assert_eq!(turn(&mut follower, &paths[0]), 0, "history");
+        assert_eq!(turn(&mut follower, &paths[1]), 5, "replaced the first");
+        let quiet = clock::now().after(QUIET);
+        append(&paths[0]);
+        assert_eq!(turn(&mut follower, &paths[1]), 5);
+        follower.leave_quiet(&mut [0; 1024], quiet);
+        assert_eq!(follower.files().count(), 2, "something came meanwhile");
+        append(&paths[0]);
+        follower.leave_quiet(&mut [0; 1024], clock::now().after(2 * QUIET));
+        assert_eq!(follower.files().count(), 1);
+        assert_eq!(follower.sink().0, 5, "its last line is not lost");
+    }
+
+    #[test]
+    fn a_file_that_is_renamed_back_is_read_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = ["1", "2", "3"].map(|name| directory.path().join(name));
+        paths.iter().for_each(|path| append(path));
+        let mut follower = Follower::new(Bytes::default());
+        turn(&mut follower, &paths[0]);
+        turn(&mut follower, &paths[1]);
+        append(&paths[0]);
+        assert_eq!(turn(&mut follower, &paths[0]), 5, "only what is new");
+        assert_eq!(turn(&mut follower, &paths[2]), 5);
+        assert_eq!(follower.files().count(), 2, "never more");
+        fs::remove_file(&paths[2]).unwrap();
+        assert!(follower.is_newly_removed());
+        assert!(!follower.is_newly_removed(), "said once");
+    }
+}
