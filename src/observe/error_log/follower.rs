@@ -46,7 +46,7 @@ struct Former<L> {
     file: Followed<L>,
     /// When it was replaced.
     since: Moment,
-    /// How long it was then: up to there it is read before its successor.
+    /// How long it was then: up to there nothing of its successor is read before it.
     owed: u64,
     is_caught_up: bool,
 }
@@ -112,10 +112,6 @@ impl<S: Sink> Follower<S> {
         // First, so that nothing in it is newer than what is read of the former one.
         let extent = self.current.as_ref().map(Followed::extent);
         let left = limit.saturating_sub(self.read_former(buffer, limit, &mut pass));
-        let waits = self.former.as_ref().is_some_and(|former| !former.is_caught_up);
-        if waits {
-            return pass;
-        }
         if let (Some(current), Some(extent)) = (&mut self.current, extent) {
             let read = |extent| current.read(&mut self.sink, buffer, extent, left);
             let progress = pass.note(extent.and_then(read));
@@ -204,7 +200,9 @@ mod tests {
     fn the_former_file_is_read_on_until_it_is_quiet_for_long() {
         let directory = tempfile::tempdir().unwrap();
         let paths = ["1", "2"].map(|name| directory.path().join(name));
-        paths.iter().for_each(|path| append(path));
+        for path in &paths {
+            append(path);
+        }
         let mut follower = Follower::new(Bytes::default());
         assert_eq!(turn(&mut follower, &paths[0]), 0, "history");
         assert_eq!(turn(&mut follower, &paths[1]), 5, "replaced the first");
@@ -223,7 +221,9 @@ mod tests {
     fn a_file_that_is_renamed_back_is_read_on() {
         let directory = tempfile::tempdir().unwrap();
         let paths = ["1", "2", "3"].map(|name| directory.path().join(name));
-        paths.iter().for_each(|path| append(path));
+        for path in &paths {
+            append(path);
+        }
         let mut follower = Follower::new(Bytes::default());
         turn(&mut follower, &paths[0]);
         turn(&mut follower, &paths[1]);

@@ -137,9 +137,9 @@ pub fn receive<T: for<'a> Deserialize<'a>>(
             result => break result?,
         }
     };
-    let file = ancillary.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut files) => files.next().map(File::from),
-        _ => None,
+    let file = ancillary.drain().find_map(|message| {
+        let RecvAncillaryMessage::ScmRights(mut files) = message else { return None };
+        files.next().map(File::from)
     });
     if received.bytes == 0 {
         return Ok(Received::End);
