@@ -8,8 +8,14 @@ use std::{
 
 use gracekeeper::{
     decode::error_log::{Counts, LineSplitter, line},
-    model::log::{Lifecycle, LogCode, LogLevel},
+    model::{
+        log::{Lifecycle, LogCode, LogLevel},
+        process::Pid,
+    },
 };
+use proptest::prelude::*;
+
+use crate::fuzz_corpora::run_error_log;
 
 fn folder() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/error_logs")
@@ -97,7 +103,7 @@ fn every_level_and_every_pid_is_found_in_the_captures() {
                 .map(|(_, pid)| pid.split([':', ']']).next().unwrap().parse::<i32>().unwrap());
             let found = line(text.as_bytes());
             assert_eq!(found.level, level, "{name}: {text}");
-            assert_eq!(found.pid.map(|pid| pid.as_raw()), pid, "{name}: {text}");
+            assert_eq!(found.pid.map(Pid::as_raw), pid, "{name}: {text}");
             levels.insert(found.level);
         }
     }
@@ -127,4 +133,51 @@ fn lifecycle_lines_tell_what_happened_in_every_capture() {
         }
     }
     assert!(differing.is_empty(), "{} of {}: {differing:#?}", differing.len(), expected.len());
+}
+
+#[test]
+fn formats_of_an_operators_own_tell_the_same() {
+    let restarts = ["start", "restart:graceful:resumed", "restart:hard:resumed", "stop:stop"];
+    let logs: Vec<_> = fs::read_dir(folder().join("own_formats")).unwrap().collect();
+    assert_eq!(logs.len(), 14);
+    for path in logs.into_iter().map(|entry| entry.unwrap().path()) {
+        let log = fs::read(&path).unwrap();
+        let counts = counted(&log);
+        let lifecycle = counts.lifecycle();
+        let told = conclusions(lifecycle.iter().map(|line| line.says));
+        assert_eq!(told, restarts, "{}", path.display());
+        // "removed PID file .. (pid=4711)" tells the parent's, whatever the format.
+        let log = String::from_utf8(log).unwrap();
+        let (parent, _) = log.split_once("(pid=").unwrap().1.split_once(')').unwrap();
+        let parent = Pid::new(parent.parse().unwrap());
+        assert!(lifecycle.iter().all(|line| line.pid.is_none() || line.pid == parent));
+        let coded = counts.events().map(|(_, count)| count).sum::<u64>();
+        assert_eq!(coded, log.lines().count() as u64, "{}: every line has one", path.display());
+        let has_levels = !path.ends_with("event-json-with-client.log")
+            && !path.ends_with("prefork-json-with-client.log");
+        let without = counts.lines().any(|(level, _)| level == LogLevel::None);
+        assert_eq!(without, !has_levels, "{}", path.display());
+    }
+}
+
+proptest! {
+    /// What the fuzz target holds, of captures that were cut and written into.
+    #[test]
+    fn damaged_captures_are_read_whatever_the_chunks(
+        capture in any::<prop::sample::Index>(),
+        start in any::<prop::sample::Index>(),
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..60),
+        chunks in any::<[u8; 2]>(),
+    ) {
+        let captures: Vec<_> = captures().into_values().filter(|log| !log.is_empty()).collect();
+        let log = capture.get(&captures);
+        let start = start.index(log.len());
+        let mut input = chunks.to_vec();
+        input.extend(log[start..].iter().take(4000));
+        for (at, byte) in changes {
+            let at = at.index(input.len());
+            input[at] = byte;
+        }
+        run_error_log(&input);
+    }
 }

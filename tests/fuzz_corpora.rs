@@ -9,6 +9,7 @@ mod process_input;
 #[path = "fuzz/fuzz_targets/scoreboard_input.rs"]
 mod scoreboard_input;
 
+pub(crate) use error_log_input::run as run_error_log;
 pub(crate) use scoreboard_input::check;
 
 fn survives(target: &str, at_least: usize, run: impl Fn(&[u8])) {

@@ -80,7 +80,7 @@ fn main() -> ExitCode {
     println!("{by_its_work:>8.0} MB/s of processor time, {:.1} s", run.processor_seconds);
     assert_eq!(run.lines_with_level, block.default_lines * repeats as u64, "mtail missed lines");
 
-    // By the clock is the kinder way for mtail: start and threads may cost it more.
+    // Whichever is kinder to mtail: others may hold the processor, and its threads may be many.
     let ratio = speed / by_the_clock.max(by_its_work);
     let bound = format!("at least {LEAST_RATIO} times as fast as mtail");
     report.judge(&bound, format!("{ratio:.0} times"), ratio >= LEAST_RATIO);
@@ -106,8 +106,8 @@ fn speed_of(file: &mut File, block: &Block, repeats: usize) -> f64 {
             bytes += count;
             splitter.feed(&chunk[..count], |line| counts.take(line));
         }
-        let work = clock::work_of_this_thread() - before;
-        let elapsed = clock::now().uptime.since(start.uptime);
+        let work = clock::work_of_this_thread().saturating_sub(before);
+        let elapsed = clock::now().since(start);
         assert_eq!(bytes, repeats * block.bytes.len());
         block.assert_counted(&counts, repeats as u64);
         let speed = |seconds: f64| bytes as f64 / seconds / 1e6;
@@ -130,7 +130,7 @@ fn speed_from_memory(bytes: &[u8]) -> f64 {
         splitter.feed(chunk, |line| counts.take(line));
     }
     splitter.cut(|line| counts.take(line));
-    let seconds = (clock::work_of_this_thread() - before).as_secs_f64();
+    let seconds = clock::work_of_this_thread().saturating_sub(before).as_secs_f64();
     assert!(counts.lines().count() > 0);
     bytes.len() as f64 / seconds / 1e6
 }

@@ -68,77 +68,67 @@ impl Block {
     }
 
     fn default_format(&mut self, kind: u64, numbers: &mut Numbers) -> (LogLevel, Option<LogCode>) {
-        let (pid, thread) = (numbers.below(90_000) + 1000, numbers.below(1 << 47));
-        let client = format!("[client 192.0.2.{}:{}]", numbers.below(255), numbers.below(65_536));
-        let path = format!(
-            "/srv/www/{:x}/{:x}/{:x}",
-            numbers.below(1 << 60),
-            numbers.below(4096),
-            numbers.below(1 << 40)
-        );
-        let (module, level, message, code) = match kind {
-            4..=34 => (
-                "authz_core",
-                LogLevel::Error,
-                format!(
-                    "{client} AH01630: client denied by server configuration: {path}, referer: https://example.org{path}"
-                ),
-                Some(LogCode::Other),
-            ),
-            35..=59 => (
-                "proxy_http",
-                LogLevel::Error,
-                format!(
-                    "(111)Connection refused: {client} AH01114: HTTP: failed to make connection to backend: 127.0.0.1, referer: {path}"
-                ),
-                Some(LogCode::Other),
-            ),
-            60..=79 => (
-                "php",
-                LogLevel::Notice,
-                format!(
-                    "{client} PHP Notice:  Undefined index: x in {path}.php on line {}",
-                    numbers.below(999)
-                ),
-                None,
-            ),
-            80..=89 => (
-                "ssl",
-                LogLevel::Info,
-                format!(
-                    "{client} AH01964: Connection to child {} established (server www.example.org:443)",
-                    numbers.below(400)
-                ),
-                Some(LogCode::Other),
-            ),
-            90..=97 => (
-                "proxy_fcgi",
-                LogLevel::Debug,
-                format!(
-                    "mod_proxy_fcgi.c({}): {client} AH01078: serving URL fcgi://localhost{path}",
-                    numbers.below(999)
-                ),
-                Some(LogCode::Other),
-            ),
-            98 => (
-                "rewrite",
-                LogLevel::Trace,
-                format!(
-                    "mod_rewrite.c(483): {client} 192.0.2.1 - - [www.example.org/sid#55d0][rid#7f/initial] pass through {path}"
-                ),
-                None,
-            ),
-            _ => (
-                "mpm_event",
-                LogLevel::Notice,
-                "AH00489: Apache/2.4.71 (Debian) configured -- resuming normal operations"
-                    .to_owned(),
-                Some(LogCode::Ah00489),
-            ),
-        };
+        let (module, level, message, code) = Self::message(kind, numbers);
         let word = if level == LogLevel::Trace { "trace3" } else { level.label() };
-        write!(self.bytes, "[Sun Nov 22 10:{:02}:{:02}.{:06} 2026] [{module}:{word}] [pid {pid}:tid {thread}] {message}", numbers.below(60), numbers.below(60), numbers.below(1_000_000)).unwrap();
+        write!(
+            self.bytes,
+            "[Sun Nov 22 10:{:02}:{:02}.{:06} 2026] [{module}:{word}] [pid {}:tid {}] {message}",
+            numbers.below(60),
+            numbers.below(60),
+            numbers.below(1_000_000),
+            numbers.below(90_000) + 1000,
+            numbers.below(1 << 47),
+        )
+        .unwrap();
         (level, code)
+    }
+
+    /// What comes after the process, with the module, the level and the code.
+    fn message(
+        kind: u64,
+        numbers: &mut Numbers,
+    ) -> (&'static str, LogLevel, String, Option<LogCode>) {
+        let client = format!("[client 192.0.2.{}:{}]", numbers.below(255), numbers.below(65_536));
+        let path = format!("/srv/www/{:x}/{:x}", numbers.below(1 << 60), numbers.below(1 << 60));
+        let number = numbers.below(999);
+        let other = Some(LogCode::Other);
+        match kind {
+            4..=34 => {
+                let text = "AH01630: client denied by server configuration";
+                let text = format!("{client} {text}: {path}, referer: https://example.org{path}");
+                ("authz_core", LogLevel::Error, text, other)
+            }
+            35..=59 => {
+                let text = "AH01114: HTTP: failed to make connection to backend: 127.0.0.1";
+                let text = format!("(111)Connection refused: {client} {text}, referer: {path}");
+                ("proxy_http", LogLevel::Error, text, other)
+            }
+            60..=79 => {
+                let text = "PHP Notice:  Undefined index: name in";
+                let text = format!("{client} {text} {path}.php on line {number}");
+                ("php", LogLevel::Notice, text, None)
+            }
+            80..=89 => {
+                let text = "established (server www.example.org:443)";
+                let text = format!("{client} AH01964: Connection to child {number} {text}");
+                ("ssl", LogLevel::Info, text, other)
+            }
+            90..=97 => {
+                let text = format!("AH01078: serving URL fcgi://localhost{path}");
+                let text = format!("mod_proxy_fcgi.c({number}): {client} {text}");
+                ("proxy_fcgi", LogLevel::Debug, text, other)
+            }
+            98 => {
+                let text = "192.0.2.1 - - [www.example.org/sid#55d0][rid#7f/initial] pass through";
+                let text = format!("mod_rewrite.c({number}): {client} {text} {path}");
+                ("rewrite", LogLevel::Trace, text, None)
+            }
+            _ => {
+                let text =
+                    "AH00489: Apache/2.4.71 (Debian) configured -- resuming normal operations";
+                ("mpm_event", LogLevel::Notice, text.to_owned(), Some(LogCode::Ah00489))
+            }
+        }
     }
 
     fn raw(&mut self, numbers: &mut Numbers) -> (LogLevel, Option<LogCode>) {

@@ -50,7 +50,7 @@ pub(crate) fn read(log: &Path, programs: &Path) -> Run {
     command.arg("--log_dir").arg(programs).arg("--progs").arg(programs).arg("--logs").arg(log);
     let (work_before, start) = (work_of_children(), clock::now());
     let output = command.stderr(Stdio::null()).output().unwrap();
-    let seconds = clock::now().uptime.since(start.uptime).as_secs_f64();
+    let seconds = clock::now().since(start).as_secs_f64();
     let processor_seconds = work_of_children() - work_before;
     assert!(output.status.success(), "{}", output.status);
     // Before the object there may be a line of greeting.

@@ -100,7 +100,9 @@ mod tests {
 
     fn counted(lines: &[&str]) -> Counts {
         let mut counts = Counts::default();
-        lines.iter().for_each(|line| counts.take(line.as_bytes()));
+        for line in lines {
+            counts.take(line.as_bytes());
+        }
         counts
     }
 

@@ -106,6 +106,7 @@ fn formats_of_an_operators_own_are_read() {
     for text in [
         "notice AH00489: x",
         "notice: AH00489: x",
+        "2026-11-22 16:28:51.293777 x.local notice 27441 1397 (111)Connection refused AH00489: x",
         "mpm_event:notice AH00489: x",
         "2026-11-22 10:38:22.146666 [mpm_event:notice] AH00489: x",
         "2026-11-22T10:38:22 notice mpm_event 123 AH00489: x",

@@ -1,6 +1,6 @@
 //! Lines that are text: what stands before the message is walked through, part by part.
 
-use memchr::{memchr, memmem};
+use memchr::{memchr, memmem, memrchr};
 
 use super::{
     LogLine,
@@ -123,15 +123,17 @@ impl<'line> Walk<'line> {
         }
     }
 
-    /// `(98)Address already in use: `.
+    /// `(98)Address already in use: `, of which a format may have left out the colon.
     fn system_error(&mut self) -> Option<()> {
         let number = self.rest.get(1..)?;
         let digits = number.iter().take_while(|byte| byte.is_ascii_digit()).count();
         if digits == 0 || number.get(digits) != Some(&b')') {
             return None;
         }
-        let end = memmem::find(self.rest, b": ")?;
-        self.skip(end + 2)
+        let colon = memmem::find(self.rest, b": ")?;
+        let blank = memrchr(b' ', self.rest.get(..colon)?);
+        let word = blank.filter(|blank| self.rest.get(blank + 1..).and_then(code).is_some());
+        self.skip(word.unwrap_or(colon + 1))
     }
 
     fn word(&mut self) -> Option<()> {
