@@ -109,10 +109,11 @@ fn a_descriptor_of_anything_else_is_refused_by_the_reading_side() {
         let ask = |subject, file: Option<&File>| {
             let request = Request { serial: 7, server: 0, subject };
             message::send(&own, &request, file.map(AsFd::as_fd)).unwrap();
-            match message::receive(&own, RecvFlags::empty()).unwrap() {
-                Received::Message(Message::Answer(answer), None) => answer,
-                other => panic!("{other:?}"),
-            }
+            let received = message::receive(&own, RecvFlags::empty()).unwrap();
+            let Received::Message(Message::Answer(answer), None) = received else {
+                panic!("{received:?}")
+            };
+            answer
         };
         for device in ["/dev/zero", "/dev/null", "/"] {
             let file = File::open(device).unwrap();
@@ -138,7 +139,7 @@ fn a_log_that_nobody_may_read_is_told_from_one_that_is_not_there() {
         fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
         let path = directory.path().join("error_log");
         drop(open(&path));
-        fs::set_permissions(&path, Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o000)).unwrap();
         let mut reader = Reader::start();
         if rustix::process::geteuid().is_root() {
             // Of this thread only.

@@ -35,7 +35,7 @@ use gracekeeper::{
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     net::RecvFlags,
-    process::{Gid, Uid},
+    process::{Gid, Signal, Uid},
     thread::{set_thread_res_gid, set_thread_res_uid},
 };
 use tempfile::TempDir;
@@ -91,10 +91,9 @@ impl Logs {
         let limit = Timespec { tv_sec: 30, tv_nsec: 0 };
         let ready = poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&limit));
         assert_eq!(ready, Ok(1), "nothing was said");
-        match message::receive(&self.socket, RecvFlags::DONTWAIT).unwrap() {
-            Received::Message(message, None) => message,
-            other => panic!("{other:?}"),
-        }
+        let received = message::receive(&self.socket, RecvFlags::DONTWAIT).unwrap();
+        let Received::Message(message, None) = received else { panic!("{received:?}") };
+        message
     }
 
     /// The next that is said is that there is news of this server.
@@ -260,11 +259,7 @@ fn every_line_is_counted_through_rotations(mpm: Mpm) {
     for (round, kind) in kinds.iter().enumerate() {
         httpd.error_log().rotate();
         reading.wait_for_bell();
-        if *kind == Lifecycle::Hard {
-            httpd.hard()
-        } else {
-            httpd.graceful()
-        }
+        httpd.signal(if *kind == Lifecycle::Hard { Signal::HUP } else { Signal::USR1 });
         httpd.oracle().after_restarts(round + 1);
         eventually("both lines of the restart", || {
             let Part::Seen(report) = reading.client.follow_parent(0, parent) else { return false };

@@ -9,6 +9,7 @@ use std::{
     fs::File,
     io,
     os::fd::OwnedFd,
+    time::Duration,
 };
 
 use rustix::{
@@ -32,10 +33,10 @@ use crate::{
 
 /// A read, in bytes; the only memory that the length of a log could ask for.
 const BUFFER: usize = 256 << 10;
-/// What is read at a time, in bytes.
-const BUDGET: u64 = 16 << 20;
-/// What is read while somebody waits for the answer, in bytes.
-const BUDGET_OF_AN_ANSWER: u64 = 1 << 20;
+/// What is read before requests are looked for, and for an answer, in bytes.
+const PIECE: u64 = 1 << 20;
+/// What is read before it rests: enough for what a restart may cause, in pieces.
+const MOST_PIECES: u32 = 16;
 /// After reading it rests this many times what that cost, so that a flood takes a ninth of a core.
 const REST: u32 = 8;
 /// Servers that are followed; each takes two descriptors.
@@ -50,6 +51,8 @@ pub fn serve(table: &ProcessTable, socket: OwnedFd) -> io::Result<()> {
         stirrings: Stirrings::new(),
         servers: BTreeMap::new(),
         buffer: vec![0; BUFFER],
+        pieces: 0,
+        work: Duration::ZERO,
         rested: clock::now(),
     };
     loop {
@@ -86,6 +89,9 @@ struct Service<'a> {
     stirrings: Stirrings,
     servers: BTreeMap<u32, Server>,
     buffer: Vec<u8>,
+    /// What was read since the last rest, and what that cost.
+    pieces: u32,
+    work: Duration,
     /// No reading before this moment but to answer.
     rested: Moment,
 }
@@ -148,11 +154,11 @@ impl Service<'_> {
         }
     }
 
-    /// Reads what came, and rings where it is news.
+    /// Reads a piece of what came, and rings where it is news.
     fn read_on(&mut self) -> io::Result<()> {
         let before = clock::work_of_this_thread();
         let busy = self.servers.values().filter(|server| server.has_more).count();
-        let share = BUDGET / u64::try_from(busy.max(1)).unwrap_or(BUDGET);
+        let share = PIECE / u64::try_from(busy.max(1)).unwrap_or(PIECE);
         for (number, server) in &mut self.servers {
             if server.has_more {
                 server.read(&mut self.buffer, share);
@@ -162,8 +168,12 @@ impl Service<'_> {
                 send(&self.socket.0, &Message::Bell { server: *number }, None)?;
             }
         }
-        let work = clock::work_of_this_thread().saturating_sub(before);
-        self.rested = clock::now().after(work * REST);
+        self.pieces += 1;
+        self.work += clock::work_of_this_thread().saturating_sub(before);
+        if self.pieces >= MOST_PIECES || !self.has_more() {
+            self.rested = clock::now().after(self.work * REST);
+            (self.pieces, self.work) = (0, Duration::ZERO);
+        }
         Ok(())
     }
 
@@ -182,7 +192,7 @@ impl Service<'_> {
             // Before it is read, so that nothing comes unnoticed in between.
             self.watch();
             let server = self.servers.entry(server).or_default();
-            let pass = server.read(&mut self.buffer, BUDGET_OF_AN_ANSWER);
+            let pass = server.read(&mut self.buffer, PIECE);
             server.follower.leave_quiet(&mut self.buffer, clock::now());
             (server.report(turned, pass), server.follower.current())
         };
