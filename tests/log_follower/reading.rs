@@ -1,6 +1,7 @@
 //! The reading side as it is: its bell, its process, and httpds that rotate their logs.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::Write as _,
     os::{
@@ -8,7 +9,7 @@ use std::{
         unix::{net::UnixStream, process::CommandExt as _},
     },
     path::PathBuf,
-    process::{Child, Command},
+    process::{Child, Command, Stdio},
     thread::{self, JoinHandle},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -221,6 +222,7 @@ impl ReadingProcess {
             .arg("reader")
             .stdin(OwnedFd::from(other))
             .stdout(others_logs)
+            .stderr(Stdio::null())
             .process_group(0)
             .spawn()
             .unwrap();
@@ -236,6 +238,27 @@ impl Drop for ReadingProcess {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn the_thread_that_follows_logs_has_no_more_rights_than_the_one_that_reads_scoreboards() {
+    let mut reading = ReadingProcess::start();
+    // Its own standard error is /dev/null. It has answered, so it is there.
+    let said = reading.client.follow_parent(0, own_id(reading.process.id()));
+    assert_eq!(said, Part::Unseen(Why::Invalid));
+    let threads = format!("/proc/{}/task", reading.process.id());
+    let threads: Vec<PathBuf> =
+        fs::read_dir(threads).unwrap().map(|thread| thread.unwrap().path()).collect();
+    assert_eq!(threads.len(), 2, "{threads:?}");
+    let networks = threads.iter().map(|thread| fs::read_link(thread.join("ns/net")).unwrap());
+    assert_eq!(networks.collect::<BTreeSet<_>>().len(), 1);
+    for thread in threads {
+        let status = fs::read_to_string(thread.join("status")).unwrap();
+        let held = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap();
+        let held = u64::from_str_radix(held.trim(), 16).unwrap();
+        // CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE, capabilities(7).
+        assert_eq!(held & !(1 << 2 | 1 << 19), 0, "{held:x}");
     }
 }
 

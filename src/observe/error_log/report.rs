@@ -76,3 +76,58 @@ impl Sink for Reporter {
         self.skipped = self.skipped.saturating_add(bytes);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{
+        log::{Lifecycle, LogCode, LogLevel},
+        time::{Timestamp, Uptime},
+    };
+
+    const fn at(second: u64) -> Moment {
+        Moment { uptime: Uptime::from_micros(second), wall: Timestamp::from_micros(0) }
+    }
+
+    fn span(after: u64, before: u64) -> Span {
+        Span { after: at(after), before: at(before) }
+    }
+
+    #[test]
+    fn a_line_that_came_in_parts_was_not_there_before_its_first_one() {
+        let (mut reporter, mut lines) = (Reporter::default(), Unfinished::default());
+        reporter.feed(&mut lines, b"AH00493: a\nAH0", span(1, 2));
+        reporter.feed(&mut lines, b"04", span(3, 4));
+        reporter.feed(&mut lines, b"89: b\nAH00493: c\nAH00494: d", span(5, 6));
+        assert!(reporter.is_news());
+        reporter.cut(&mut lines, at(7));
+        reporter.feed(&mut lines, b"AH00489: e\n", span(8, 9));
+        reporter.skipped(5);
+        let report = reporter.take();
+        let claims = [
+            (Lifecycle::Graceful, 1, 2),
+            (Lifecycle::Resumed, 1, 6),
+            (Lifecycle::Graceful, 5, 6),
+            (Lifecycle::Hard, 5, 7),
+            (Lifecycle::Resumed, 8, 9),
+        ];
+        let claim =
+            |(says, after, before)| Claim { says, pid: None, after: at(after), before: at(before) };
+        assert_eq!(report.claims, claims.map(claim));
+        assert_eq!((report.lines, report.skipped), (vec![(LogLevel::None, 5)], 5));
+        let events = [(LogCode::Ah00489, 2), (LogCode::Ah00493, 2), (LogCode::Ah00494, 1)];
+        assert_eq!(report.events, events);
+        assert_eq!(reporter.take(), LogReport::default());
+    }
+
+    #[test]
+    fn of_a_flood_of_claims_the_first_are_reported() {
+        let (mut reporter, mut lines) = (Reporter::default(), Unfinished::default());
+        for second in 0..100 {
+            reporter.feed(&mut lines, b"AH00493: a\n", span(second, second));
+        }
+        let report = reporter.take();
+        assert_eq!((report.claims.len(), report.events), (64, vec![(LogCode::Ah00493, 100)]));
+        assert_eq!(report.claims.last().map(|claim| claim.after), Some(at(63)));
+    }
+}
