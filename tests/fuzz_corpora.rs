@@ -2,11 +2,14 @@
 
 use std::{fs, path::Path};
 
+#[path = "fuzz/fuzz_targets/error_log_input.rs"]
+mod error_log_input;
 #[path = "fuzz/fuzz_targets/process_input.rs"]
 mod process_input;
 #[path = "fuzz/fuzz_targets/scoreboard_input.rs"]
 mod scoreboard_input;
 
+pub(crate) use error_log_input::run as run_error_log;
 pub(crate) use scoreboard_input::check;
 
 fn survives(target: &str, at_least: usize, run: impl Fn(&[u8])) {
@@ -41,4 +44,9 @@ fn the_corpus_of_command_lines_is_survived() {
 #[test]
 fn the_corpus_of_main_configurations_is_survived() {
     survives("main_configuration", 8, process_input::main_configuration);
+}
+
+#[test]
+fn the_corpus_of_error_logs_is_survived() {
+    survives("error_log", 16, error_log_input::run);
 }

@@ -11,11 +11,13 @@
 
 mod cli;
 mod demo;
+mod error_logs;
 mod finding;
 mod fuzz_corpora;
 mod harness;
 mod harness_itself;
 mod http;
+mod log_follower;
 mod repository;
 mod restarts;
 mod running;

@@ -2,6 +2,7 @@
 
 pub mod children;
 pub mod discovery;
+pub mod error_log;
 pub mod kernel;
 pub mod main_configuration;
 pub mod moments;

@@ -7,11 +7,14 @@ use std::{
         unix::{net::UnixStream, process::CommandExt},
     },
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command},
     time::Duration,
 };
 
-use super::reader::{Answer, Request, send, take_frame};
+use super::{
+    error_log::{client::LogReader, message},
+    reader::{Answer, Request, send, take_frame},
+};
 use crate::model::{process::ProcessId, scoreboard::Scoreboard, snapshot::Part, source::Why};
 
 /// A look must not wait longer for one source.
@@ -31,10 +34,17 @@ pub struct ScoreboardReader {
 }
 
 impl ScoreboardReader {
-    /// Starts the reading process. To be called while this process still has its privileges.
+    /// Starts the reading process, of which nobody will ask error logs.
     pub fn start(procfs: &Path) -> io::Result<Self> {
+        Self::start_with_logs(procfs).map(|(scoreboards, _)| scoreboards)
+    }
+
+    /// Starts the reading process, one socket for scoreboards and one for error logs. To be called
+    /// while this process still has its privileges.
+    pub fn start_with_logs(procfs: &Path) -> io::Result<(Self, LogReader)> {
         let (own, other) = UnixStream::pair()?;
         own.set_write_timeout(Some(PATIENCE))?;
+        let (logs, others_logs) = message::pair()?;
         #[expect(clippy::disallowed_methods, reason = "this program itself, nothing else")]
         let process = Command::new("/proc/self/exe")
             .arg0("gracekeeper")
@@ -43,11 +53,13 @@ impl ScoreboardReader {
             .arg(procfs)
             .env_clear()
             .stdin(OwnedFd::from(other))
-            .stdout(Stdio::null())
+            .stdout(others_logs)
             // prefork signals its whole process group, which must not be ours.
             .process_group(0)
             .spawn()?;
-        Ok(Self { stream: own, process, serial: 0, overdue: false, partial: Vec::new() })
+        let partial = Vec::new();
+        let reader = Self { stream: own, process, serial: 0, overdue: false, partial };
+        Ok((reader, LogReader::new(logs)?))
     }
 
     /// Asks for a parent's scoreboard.
