@@ -11,6 +11,7 @@
 //! - [`expose`]: what Prometheus and people see
 //! - [`watch`]: the shell around them: triggers looks, owns the trackers, publishes
 //! - [`program`], [`demo`]: starts programs; a private httpd to look at, and what happens to it
+//! - [`trusted_path`]: what may be run or read on its owner's behalf
 //! - [`command`], [`cli`], [`config`]: what an operator types
 //! - [`log_format`], [`exit`], [`version`]: what an operator gets to see of the program itself
 //!
@@ -49,5 +50,6 @@ pub mod model;
 pub mod observe;
 pub mod program;
 pub mod track;
+pub mod trusted_path;
 pub mod version;
 pub mod watch;
