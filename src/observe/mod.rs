@@ -1,7 +1,9 @@
 //! One file per outside thing: reads, stamps, hands over.
 
+pub mod asked;
 pub mod children;
 pub mod discovery;
+pub mod environment;
 pub mod kernel;
 pub mod main_configuration;
 pub mod moments;
@@ -14,3 +16,4 @@ pub mod reader;
 pub mod regular_file;
 pub mod scoreboard;
 pub mod server;
+pub mod wake;
