@@ -16,4 +16,5 @@ pub mod reader;
 pub mod regular_file;
 pub mod scoreboard;
 pub mod server;
+pub mod server_status;
 pub mod wake;
