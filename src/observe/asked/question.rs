@@ -16,6 +16,7 @@ use crate::{
         includes::includes,
         run_configuration::run_configuration,
     },
+    model::source::Why,
     observe::process_table::ProcessTable,
     program::{Heard, Hearing, hear},
 };
@@ -36,6 +37,10 @@ pub(super) fn answer(
     let (at, own) = (clock::now(), trust::own_user());
     trust::owner(table, question.parent, own)?;
     let told = table.command_line(question.parent.pid).map_err(AskError::Parent)?;
+    if told.is_empty() {
+        // It has ended, or is being started: which configuration it reads cannot be told.
+        return Err(AskError::Parent(Why::Invalid));
+    }
     let arguments = question.arguments.clone().unwrap_or_else(|| base_arguments(&told));
     if have_relative_root(&arguments) {
         return Err(AskError::RelativeRoot);
