@@ -73,9 +73,9 @@ fn ask(question: Question) -> Result<Answer, AskError> {
     let asker = Asker::start(table(), wake).unwrap();
     asker.ask(5, question);
     listen(&ear);
-    let asked = asker.answers().next().unwrap();
-    assert_eq!(asked.server, 5);
-    asked.result
+    let answer = asker.answers().next().unwrap();
+    assert_eq!(answer.server, 5);
+    answer.result
 }
 
 fn refusal(question: Question) -> String {

@@ -2,6 +2,8 @@
 
 use std::{fs, path::Path};
 
+#[path = "fuzz/fuzz_targets/answer_input.rs"]
+mod answer_input;
 #[path = "fuzz/fuzz_targets/process_input.rs"]
 mod process_input;
 #[path = "fuzz/fuzz_targets/scoreboard_input.rs"]
@@ -41,4 +43,19 @@ fn the_corpus_of_command_lines_is_survived() {
 #[test]
 fn the_corpus_of_main_configurations_is_survived() {
     survives("main_configuration", 8, process_input::main_configuration);
+}
+
+#[test]
+fn the_corpus_of_run_configurations_is_survived() {
+    survives("run_configuration", 8, answer_input::run_configuration);
+}
+
+#[test]
+fn the_corpus_of_includes_is_survived() {
+    survives("includes", 8, answer_input::includes);
+}
+
+#[test]
+fn the_corpus_of_server_statuses_is_survived() {
+    survives("server_status", 8, answer_input::server_status);
 }

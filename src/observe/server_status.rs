@@ -192,8 +192,8 @@ mod tests {
     /// What is made of an answer, and what was asked.
     fn answered(answer: impl FnOnce(&mut TcpStream)) -> (Result<ServerStatus, Why>, String) {
         let (listener, url) = listener();
-        let (mut asker, ear) = asker();
-        assert!(asker.ask(3, &url));
+        let (mut own, ear) = asker();
+        assert!(own.ask(3, &url));
         let (mut stream, _) = listener.accept().unwrap();
         let mut request = Vec::new();
         while !request.ends_with(b"\r\n\r\n") {
@@ -202,7 +202,7 @@ mod tests {
             request.push(byte[0]);
         }
         answer(&mut stream);
-        let asked = wait(&mut asker, &ear);
+        let asked = wait(&mut own, &ear);
         assert_eq!(asked.server, 3);
         assert!(asked.answered >= asked.asked);
         (asked.result, String::from_utf8(request).unwrap())
@@ -276,9 +276,9 @@ mod tests {
     fn nobody_there_is_missing() {
         let (listener, url) = listener();
         drop(listener);
-        let (mut asker, ear) = asker();
-        assert!(asker.ask(0, &url));
-        assert_eq!(wait(&mut asker, &ear).result, Err(Why::Missing));
+        let (mut own, ear) = asker();
+        assert!(own.ask(0, &url));
+        assert_eq!(wait(&mut own, &ear).result, Err(Why::Missing));
     }
 
     #[test]
@@ -286,30 +286,30 @@ mod tests {
         let (listener, url) = listener();
         let url = format!("http://localhost:{}/", url.port_u16().unwrap()).parse().unwrap();
         drop(listener);
-        let (mut asker, ear) = asker();
-        assert!(asker.ask(0, &url));
-        assert_eq!(wait(&mut asker, &ear).result, Err(Why::Missing));
-        assert!(asker.ask(0, &"http://nowhere.invalid/".parse().unwrap()));
-        let result = wait_again(&mut asker, &ear);
+        let (mut own, ear) = asker();
+        assert!(own.ask(0, &url));
+        assert_eq!(wait(&mut own, &ear).result, Err(Why::Missing));
+        assert!(own.ask(0, &"http://nowhere.invalid/".parse().unwrap()));
+        let result = wait_again(&mut own, &ear);
         assert!(matches!(result, Err(Why::Missing | Why::Timeout)), "{result:?}");
     }
 
     #[test]
     fn a_server_is_not_asked_again_before_it_answered() {
         let (listener, url) = listener();
-        let (mut asker, ear) = asker();
-        assert!(asker.ask(0, &url));
-        assert!(!asker.ask(0, &url), "still open");
-        assert!(asker.ask(1, &url), "another one");
-        assert_eq!(wait(&mut asker, &ear).result, Err(Why::Timeout));
+        let (mut own, ear) = asker();
+        assert!(own.ask(0, &url));
+        assert!(!own.ask(0, &url), "still open");
+        assert!(own.ask(1, &url), "another one");
+        assert_eq!(wait(&mut own, &ear).result, Err(Why::Timeout));
         drop(listener);
     }
 
     #[test]
     fn an_open_question_does_not_keep_it_from_its_end() {
         let (_listener, url) = listener();
-        let (mut asker, _ear) = asker();
-        assert!(asker.ask(0, &url));
-        drop(asker);
+        let (mut own, _ear) = asker();
+        assert!(own.ask(0, &url));
+        drop(own);
     }
 }

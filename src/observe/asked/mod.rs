@@ -123,11 +123,10 @@ impl AskError {
     pub fn why(&self) -> Why {
         match self {
             Self::Parent(why) => *why,
-            Self::Stranger { .. } => Why::Permission,
             Self::Distrusted(Distrust::Unseen { source, .. }) | Self::Program { source, .. } => {
                 super::process_table::why(source)
             }
-            Self::Distrusted(Distrust::Exposed { .. }) => Why::Permission,
+            Self::Stranger { .. } | Self::Distrusted(Distrust::Exposed { .. }) => Why::Permission,
             Self::Distrusted(Distrust::NotAFile { .. } | Distrust::Nowhere { .. })
             | Self::RelativeRoot
             | Self::Failed { .. }

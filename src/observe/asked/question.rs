@@ -3,7 +3,7 @@
 use std::{
     ffi::{OsStr, OsString},
     os::{fd::BorrowedFd, unix::ffi::OsStrExt},
-    path::PathBuf,
+    path::Path,
     time::Duration,
 };
 
@@ -87,18 +87,18 @@ pub(super) fn answer(
 }
 
 /// The command line that the program will be called with, for what it tells of the configuration.
-fn line(program: &PathBuf, arguments: &[OsString]) -> CommandLine {
+fn line(program: &Path, arguments: &[OsString]) -> CommandLine {
     let words = [program.as_os_str()].into_iter().chain(arguments.iter().map(OsString::as_os_str));
     let bytes: Vec<&[u8]> = words.map(OsStr::as_bytes).collect();
     command_line(&bytes.join(&0))
 }
 
-fn checked(program: &PathBuf, heard: Heard) -> Result<Heard, AskError> {
+fn checked(program: &Path, heard: Heard) -> Result<Heard, AskError> {
     if heard.status.success() {
         return Ok(heard);
     }
     let said = tail(&heard.errors);
-    Err(AskError::Failed { program: program.clone(), status: heard.status, said })
+    Err(AskError::Failed { program: program.to_owned(), status: heard.status, said })
 }
 
 /// The end of what a program said, on one line: causes come last.
@@ -128,8 +128,8 @@ mod tests {
     #[test]
     fn the_configuration_of_the_given_arguments_is_the_one_that_is_looked_at() {
         let arguments = ["-f", "/srv/x.conf"].map(OsString::from);
-        let line = line(&"httpd".into(), &arguments);
+        let line = line(Path::new("httpd"), &arguments);
         assert_eq!(line.configuration, Some("/srv/x.conf".into()));
-        assert_eq!(line.program, PathBuf::from("httpd"));
+        assert_eq!(line.program, Path::new("httpd"));
     }
 }
