@@ -20,7 +20,8 @@
 //! 1. `model`, `decode`, `track`, `expose::catalogue` and `expose::metrics` know no file, socket,
 //!    clock, log or thread.
 //! 2. Only [`clock`] reads time. Intervals come from the time since boot.
-//! 3. Nothing here signals httpd, writes where httpd reads, or takes a worker from it. The one
+//! 3. Nothing here signals httpd, writes where httpd reads, or takes a worker from it, unless an
+//!    operator has `mod_status` asked, which takes one for as long as it answers. The one
 //!    exception is `demo`: it does all of that to the httpd that it started itself, through the
 //!    handle of its own child, and to no other.
 //! 4. A source that fails is `Unseen`, never a default value. Nothing that it delivers can stop
