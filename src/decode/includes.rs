@@ -1,6 +1,11 @@
 //! Which files httpd's configuration is made of: `-t -D DUMP_INCLUDES`.
 
-use std::{collections::BTreeSet, ffi::OsStr, os::unix::ffi::OsStrExt, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
 
 /// As many files as are kept; a host with more has one for each of its customers.
 pub const MOST: usize = 20_000;
@@ -29,13 +34,13 @@ pub fn includes(printed: &[u8]) -> Includes {
             continue;
         }
         seen.insert(path);
-        found.files.push(PathBuf::from(OsStr::from_bytes(path)));
+        found.files.push(path.to_owned());
     }
     found
 }
 
 /// The absolute path of one line.
-fn file(line: &[u8]) -> Option<&[u8]> {
+fn file(line: &[u8]) -> Option<&Path> {
     let indented = line.strip_prefix(b"  ")?.trim_ascii_start();
     let rest = indented.strip_prefix(b"(")?;
     let end = rest.iter().position(|byte| *byte == b')')?;
@@ -43,7 +48,7 @@ fn file(line: &[u8]) -> Option<&[u8]> {
     let is_number = !number.is_empty() && number.iter().all(u8::is_ascii_digit);
     let path = path.strip_prefix(b") ")?;
     let is_path = path.starts_with(b"/") && !path.contains(&0);
-    ((is_number || number == b"*") && is_path).then_some(path)
+    ((is_number || number == b"*") && is_path).then(|| Path::new(OsStr::from_bytes(path)))
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ pub(super) fn answer(
         checked(&program, heard)
     };
     let first = ask(&[CONFIGURATION, INCLUDES])?;
-    let included = includes(&first.output);
+    let included = includes(whole_lines(&first));
     let includes_are_cut = included.left_out > 0 || first.output_dropped > 0;
     // The includes come first: of too many, the rest was cut off.
     let said = if first.output_dropped > 0 { ask(&[CONFIGURATION])? } else { first };
@@ -93,6 +93,15 @@ fn line(program: &Path, arguments: &[OsString]) -> CommandLine {
     command_line(&bytes.join(&0))
 }
 
+/// Without the line in the middle of which it was cut off: that would be another file's name.
+fn whole_lines(heard: &Heard) -> &[u8] {
+    let end = heard.output.iter().rposition(|byte| *byte == b'\n');
+    match end {
+        Some(end) if heard.output_dropped > 0 => heard.output.get(..end).unwrap_or_default(),
+        Some(_) | None => &heard.output,
+    }
+}
+
 fn checked(program: &Path, heard: Heard) -> Result<Heard, AskError> {
     if heard.status.success() {
         return Ok(heard);
@@ -112,6 +121,8 @@ pub(super) fn tail(said: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::process::ExitStatus;
+
     use super::*;
 
     #[test]
@@ -123,6 +134,19 @@ mod tests {
         );
         assert_eq!(tail("é".repeat(600).as_bytes()), "é".repeat(500));
         assert_eq!(tail(b""), "");
+    }
+
+    #[test]
+    fn a_name_that_was_cut_off_is_no_name() {
+        let heard = |output_dropped| Heard {
+            status: ExitStatus::default(),
+            output: b"  (*) /x\n  (1) /xyz".to_vec(),
+            output_dropped,
+            errors: Vec::new(),
+            errors_dropped: 0,
+        };
+        assert_eq!(whole_lines(&heard(7)), b"  (*) /x");
+        assert_eq!(whole_lines(&heard(0)), heard(0).output);
     }
 
     #[test]
