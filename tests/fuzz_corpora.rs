@@ -2,6 +2,8 @@
 
 use std::{fs, path::Path};
 
+#[path = "fuzz/fuzz_targets/answer_input.rs"]
+mod answer_input;
 #[path = "fuzz/fuzz_targets/error_log_input.rs"]
 mod error_log_input;
 #[path = "fuzz/fuzz_targets/process_input.rs"]
@@ -49,4 +51,19 @@ fn the_corpus_of_main_configurations_is_survived() {
 #[test]
 fn the_corpus_of_error_logs_is_survived() {
     survives("error_log", 16, error_log_input::run);
+}
+
+#[test]
+fn the_corpus_of_run_configurations_is_survived() {
+    survives("run_configuration", 8, answer_input::run_configuration);
+}
+
+#[test]
+fn the_corpus_of_includes_is_survived() {
+    survives("includes", 8, answer_input::includes);
+}
+
+#[test]
+fn the_corpus_of_server_statuses_is_survived() {
+    survives("server_status", 8, answer_input::server_status);
 }

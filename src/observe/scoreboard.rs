@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     error_log::{client::LogReader, message},
-    reader::{Answer, Request, send, take_frame},
+    reader::{Answer, Given, Request, Wanted, send, take_frame},
 };
 use crate::model::{process::ProcessId, scoreboard::Scoreboard, snapshot::Part, source::Why};
 
@@ -64,18 +64,31 @@ impl ScoreboardReader {
 
     /// Asks for a parent's scoreboard.
     pub fn read(&mut self, parent: ProcessId) -> Part<Scoreboard> {
-        match self.try_read(parent) {
-            Ok(Ok(scoreboard)) => Part::Seen(scoreboard),
-            Ok(Err(why)) => Part::Unseen(why),
-            Err(error) if is_timeout(&error) => {
-                self.overdue = true;
-                Part::Unseen(Why::Timeout)
-            }
-            Err(_) => Part::Unseen(Why::Other),
+        match self.give(parent, Wanted::Scoreboard) {
+            Ok(Given::Scoreboard(Ok(scoreboard))) => Part::Seen(scoreboard),
+            Ok(Given::Scoreboard(Err(why))) | Err(why) => Part::Unseen(why),
+            Ok(Given::Environment(_)) => Part::Unseen(Why::Other),
         }
     }
 
-    fn try_read(&mut self, parent: ProcessId) -> io::Result<Result<Scoreboard, Why>> {
+    /// Asks for the environment that a parent was started with: assignments that end in NUL, at
+    /// most [`super::environment::LONGEST`] bytes. Where this process may read it, it need not ask.
+    pub fn environment(&mut self, parent: ProcessId) -> Result<Vec<u8>, Why> {
+        match self.give(parent, Wanted::Environment)? {
+            Given::Environment(environment) => environment,
+            Given::Scoreboard(_) => Err(Why::Other),
+        }
+    }
+
+    fn give(&mut self, parent: ProcessId, wanted: Wanted) -> Result<Given, Why> {
+        self.try_give(parent, wanted).map_err(|error| {
+            let is_late = is_timeout(&error);
+            self.overdue |= is_late;
+            if is_late { Why::Timeout } else { Why::Other }
+        })
+    }
+
+    fn try_give(&mut self, parent: ProcessId, wanted: Wanted) -> io::Result<Given> {
         if self.overdue {
             self.stream.set_read_timeout(Some(GLANCE))?;
             self.answer()?;
@@ -83,11 +96,11 @@ impl ScoreboardReader {
         }
         self.serial += 1;
         self.stream.set_read_timeout(Some(PATIENCE))?;
-        send(&mut self.stream, &Request { serial: self.serial, parent })?;
+        send(&mut self.stream, &Request { serial: self.serial, parent, wanted })?;
         loop {
             let answer = self.answer()?;
             if answer.serial == self.serial {
-                return Ok(answer.scoreboard);
+                return Ok(answer.given);
             }
         }
     }

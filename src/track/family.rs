@@ -2,7 +2,7 @@
 //!
 //! A hard restart sends every child away and waits for it, before it reads its configuration. A
 //! graceful one waits for none before it has written its pid file. So a child that lives on, or
-//! has ended and is not reaped, once the configuration was opened, outlived a graceful restart;
+//! has ended and is not reaped, once the old configuration was cleared, outlived a graceful restart;
 //! if all of them were reaped just before, it was a hard one. Neither can be forged by a child.
 //!
 //! A hard restart takes a stopped child for dead and lets a frozen one be: only a child that runs,
@@ -43,6 +43,8 @@ pub(super) struct Family {
     opened: Option<Moment>,
     /// After that, one had ended and was not reaped.
     lingered: bool,
+    /// While the parent had cleared its configuration, one was not reaped.
+    outlived_clearing: bool,
     /// The same of the opening that the last writing of the pid file followed.
     outlived: bool,
     /// Whether all were reaped when the pid file was first written since.
@@ -55,13 +57,16 @@ impl Family {
             members: BTreeMap::new(),
             opened: None,
             lingered: false,
+            outlived_clearing: false,
             outlived: false,
             swept: None,
         }
     }
 
     /// Folds what happened since the last look, in its order, and who is there now.
-    pub(super) fn observe(&mut self, look: &Look<'_>) {
+    /// `cleared`: the parent's signal mask, read before its children were, tells that it has cleared
+    /// its configuration and not yet read the new one.
+    pub(super) fn observe(&mut self, look: &Look<'_>, cleared: bool) {
         if look.scoreboard.is_some() {
             *self = Self::new();
             return;
@@ -76,7 +81,8 @@ impl Family {
                 TraceKind::PidFileWritten => {
                     let swept = self.is_swept(trace.at);
                     self.swept.get_or_insert(swept);
-                    self.outlived = self.lingered;
+                    self.outlived = self.lingered || self.outlived_clearing;
+                    self.outlived_clearing = false;
                 }
                 TraceKind::Reaped(id) => {
                     let member = self.members.get_mut(&id).filter(|_| self.swept.is_none());
@@ -84,7 +90,7 @@ impl Family {
                         member.reaped = Some(trace.at);
                     }
                 }
-                TraceKind::Lingers(id) => self.lingers(id),
+                TraceKind::Lingers(id) => self.lingered |= self.is_unreaped(&id),
                 TraceKind::PidFileRemoved | TraceKind::Exited(_) => {}
             }
         }
@@ -93,17 +99,24 @@ impl Family {
                 member.in_order = *status == Some(ExitStatus::Code(0));
             }
         }
-        if let Some(table) = look.table.filter(|_| self.opened.is_some()) {
-            let ended = table.children.values().filter(|it| it.state == ProcessState::Ended);
-            ended.for_each(|child| self.lingers(child.id));
-        }
+        let Some(table) = look.table else { return };
+        let ended = table.children.values().filter(|child| child.state == ProcessState::Ended);
+        let lingers = ended.map(|child| child.id).any(|id| self.is_unreaped(&id));
+        let outlives = lingers || table.well.iter().any(|id| self.is_unreaped(id));
+        self.lingered |= lingers && self.opened.is_some();
+        // The mask is the same for some microseconds after the pid file was written.
+        self.outlived_clearing |= outlives && cleared && self.swept.is_none();
     }
 
     /// The type of `count` restarts that are over at this look.
     pub(super) fn kinds(&self, count: usize, look: &Look<'_>) -> Vec<RestartType> {
         let old = |id: &ProcessId| self.members.get(id).is_some_and(|member| member.known);
         let well = look.table.is_some_and(|table| table.well.iter().any(old));
-        let outlived = if self.swept.is_some() { self.outlived } else { self.lingered };
+        let outlived = if self.swept.is_some() {
+            self.outlived
+        } else {
+            self.lingered || self.outlived_clearing
+        };
         let reaped = self.members.values().any(|member| member.reaped.is_some());
         if (well || outlived) && !reaped {
             // None of them was hard: that would have ended and reaped it.
@@ -122,7 +135,7 @@ impl Family {
     /// The parent runs normally, with these children.
     pub(super) fn settle(&mut self, look: &Look<'_>) {
         (self.opened, self.swept) = (None, None);
-        (self.lingered, self.outlived) = (false, false);
+        (self.lingered, self.outlived, self.outlived_clearing) = (false, false, false);
         let Some(table) = look.table else {
             // Who is there may have changed altogether.
             self.members.clear();
@@ -146,9 +159,8 @@ impl Family {
         *self = Self::new();
     }
 
-    fn lingers(&mut self, id: ProcessId) {
-        let member = self.members.get(&id);
-        self.lingered |= member.is_some_and(|member| member.known && member.reaped.is_none());
+    fn is_unreaped(&self, id: &ProcessId) -> bool {
+        self.members.get(id).is_some_and(|member| member.known && member.reaped.is_none())
     }
 
     fn is_swept(&self, written: Moment) -> bool {

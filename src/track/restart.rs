@@ -129,7 +129,7 @@ impl RestartTracker {
         let reading = self.is_reading(look);
         let shown = self.shows_reading;
         self.milestones.collect(look);
-        self.family.observe(look);
+        self.family.observe(look, reading);
         self.notice_blindness(look);
         let mut events = Vec::new();
         if let State::Settled(mark) = self.state {
