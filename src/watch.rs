@@ -3,6 +3,7 @@
 //! It runs on a thread of its own, because a look reads files and may wait for them. Nothing else
 //! touches what it owns; what it publishes is immutable.
 
+mod mend;
 mod orders;
 mod server;
 

@@ -305,7 +305,7 @@ fn status(httpd: &Httpd, path: &str) -> StatusAsked {
 
 fn mod_status_tells_the_generation(mpm: Mpm) {
     let httpd = Httpd::builder(mpm).extra(AWAY).start();
-    let before = status(&httpd, "/server-status?auto").result.unwrap();
+    let before = status(&httpd, "/server-status?auto").sighting.result.unwrap();
     assert_eq!(before.generation, Some(0));
     assert!(before.version.unwrap().starts_with("Apache/2.4"));
     assert!(before.busy_workers >= 1 && before.uptime.is_some());
@@ -313,11 +313,15 @@ fn mod_status_tells_the_generation(mpm: Mpm) {
     httpd.graceful();
     httpd.oracle().after_restarts(1);
     let after = eventually("the new generation answers", || {
-        status(&httpd, "/server-status?auto").result.ok().filter(|it| it.generation == Some(1))
+        status(&httpd, "/server-status?auto")
+            .sighting
+            .result
+            .ok()
+            .filter(|it| it.generation == Some(1))
     });
     assert_eq!(after.mpm, before.mpm);
     for path in ["/server-status", "/nothing", "/away", "/"] {
-        assert_eq!(status(&httpd, path).result, Err(Why::Invalid), "{path}");
+        assert_eq!(status(&httpd, path).sighting.result, Err(Why::Invalid), "{path}");
     }
 }
 
@@ -325,9 +329,9 @@ fn mod_status_is_silent_while_every_worker_is_busy(mpm: Mpm) {
     let httpd = Httpd::builder(mpm).start();
     let held = httpd.hold_all_workers();
     let asked = status(&httpd, "/server-status?auto");
-    assert_eq!(asked.result, Err(Why::Timeout));
-    let took = asked.answered.since(asked.asked);
+    assert_eq!(asked.sighting.result, Err(Why::Timeout));
+    let took = asked.sighting.answered.since(asked.sighting.asked);
     assert!(took >= Duration::from_secs(2), "{took:?}");
     held.release();
-    eventually("a worker is free", || status(&httpd, "/server-status?auto").result.ok());
+    eventually("a worker is free", || status(&httpd, "/server-status?auto").sighting.result.ok());
 }

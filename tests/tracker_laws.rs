@@ -413,7 +413,16 @@ impl Model {
             pid_file,
         });
         let orphans = self.orphans.iter().map(|it| it.seen(ProcessState::Alive)).collect();
-        ServerSnapshot { at, traces, parent, hidden: None, orphans, statuses }
+        ServerSnapshot {
+            at,
+            traces,
+            parent,
+            hidden: None,
+            orphans,
+            log: None,
+            status: None,
+            statuses,
+        }
     }
 
     fn table(&self) -> ProcessTable {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{label::closed_set, process::ProcessId, scoreboard::Generation, time::Moment};
+use super::{
+    label::closed_set, log::LogReport, process::ProcessId, scoreboard::Generation, time::Moment,
+};
 
 closed_set! {
     /// What a restart was.
@@ -103,6 +105,10 @@ closed_set! {
     Contradiction {
         /// The running generation of one scoreboard fell.
         GenerationFell = "generation_fell",
+        /// The error log tells of a start, a restart or a stop that nothing else knows of.
+        UnconfirmedLine = "unconfirmed_line",
+        /// `mod_status` tells another generation than a better witness.
+        ServerStatus = "server_status",
     }
 }
 
@@ -195,6 +201,8 @@ pub enum Event {
         /// For how long.
         lasted: Duration,
     },
+    /// The error log was read.
+    LogRead(LogReport),
     /// What cannot be.
     Contradicted(Contradiction),
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::{source::Why, time::Moment};
+
 /// One page of `server-status?auto`; `None` for what this version, MPM or setting does not tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerStatus {
@@ -27,4 +29,16 @@ pub struct ServerStatus {
     pub stopping: Option<u32>,
     /// `ConnsTotal`, under event only.
     pub connections: Option<u32>,
+}
+
+/// The end of a question to `mod_status`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusSighting {
+    /// When the connection was begun: nothing in the answer is older.
+    pub asked: Moment,
+    /// When it had been read, or was given up.
+    pub answered: Moment,
+    /// What httpd says, or why it says nothing: `Missing` if nobody listens, `Timeout` after 2 s,
+    /// `Invalid` for every other answer than `?auto`'s, `Limit` beyond 64 KiB.
+    pub result: Result<ServerStatus, Why>,
 }

@@ -1,8 +1,10 @@
 //! What one look saw of one server: the only thing that trackers are given.
 
 use super::{
+    log::LogReport,
     process::{Child, ExitStatus, ProcessId, ProcessTable},
     scoreboard::Scoreboard,
+    server_status::StatusSighting,
     source::Why,
     time::{Moment, Timestamp},
 };
@@ -79,6 +81,10 @@ pub struct ServerSnapshot {
     pub hidden: Option<Why>,
     /// Former children that still live and are not among the parent's children.
     pub orphans: Vec<Child>,
+    /// What came into the error log since the last look; `None` if none is wanted now.
+    pub log: Option<Part<LogReport>>,
+    /// What `mod_status` answered, if it did since the last look.
+    pub status: Option<StatusSighting>,
     /// How processes ended that exited in this or an earlier look; `None` where the kernel does
     /// not tell and never will.
     pub statuses: Vec<(ProcessId, Option<ExitStatus>)>,

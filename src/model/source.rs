@@ -9,6 +9,10 @@ closed_set! {
         ProcessTable = "process_table",
         /// The parent's shared memory.
         Scoreboard = "scoreboard",
+        /// httpd's error log.
+        ErrorLog = "error_log",
+        /// `mod_status`, over HTTP.
+        ServerStatus = "server_status",
     }
 }
 

@@ -165,7 +165,19 @@ impl ServerObserver {
         let fates = self.children.fates(self.parent, seen, at.uptime, table, moments);
         let statuses = fates.statuses;
         let hidden = doubt.as_ref().and_then(|doubt| doubt.hidden);
-        (ServerSnapshot { at, traces, parent, hidden, orphans: fates.orphans, statuses }, doubt)
+        (
+            ServerSnapshot {
+                at,
+                traces,
+                parent,
+                hidden,
+                orphans: fates.orphans,
+                log: None,
+                status: None,
+                statuses,
+            },
+            doubt,
+        )
     }
 
     /// The order matters: a parent that had written its pid file, and whose signal mask then was

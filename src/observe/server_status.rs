@@ -26,7 +26,7 @@ use tokio::{
 use super::wake::Wake;
 use crate::{
     clock,
-    model::{server_status::ServerStatus, source::Why, time::Moment},
+    model::{server_status::StatusSighting, source::Why},
 };
 
 mod request;
@@ -36,18 +36,13 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Names are looked up on threads.
 const MOST_LOOKUPS: usize = 4;
 
-/// The end of a question.
+/// An answer, and whose it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatusAsked {
     /// The server's number, as it was asked.
     pub server: usize,
-    /// When the connection was begun: nothing in the answer is older.
-    pub asked: Moment,
-    /// When it had been read, or was given up.
-    pub answered: Moment,
-    /// What httpd says, or why it says nothing: `Missing` if nobody listens, `Timeout` after 2 s,
-    /// `Invalid` for every other answer than `?auto`'s, `Limit` beyond 64 KiB.
-    pub result: Result<ServerStatus, Why>,
+    /// What became of the question.
+    pub sighting: StatusSighting,
 }
 
 /// Asks on a thread of its own; dropped, it ends every question that is still open.
@@ -146,7 +141,8 @@ async fn ask(server: usize, url: Uri, lookups: Arc<Semaphore>) -> StatusAsked {
     let asked = clock::now();
     let result = tokio::time::timeout(PATIENCE, request::status(&url, lookups)).await;
     let result = result.unwrap_or(Err(Why::Timeout));
-    StatusAsked { server, asked, answered: clock::now(), result }
+    let sighting = StatusSighting { asked, answered: clock::now(), result };
+    StatusAsked { server, sighting }
 }
 
 #[cfg(test)]
@@ -163,6 +159,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::model::server_status::ServerStatus;
 
     const PAGE: &str =
         "BusyWorkers: 1\nIdleWorkers: 9\nParentServerMPMGeneration: 4\nScoreboard: _\n";
@@ -180,7 +177,7 @@ mod tests {
 
     fn wait_again(asker: &mut StatusAsker, ear: &OwnedFd) -> Result<ServerStatus, Why> {
         rustix::io::read(ear, &mut [0; 64]).unwrap();
-        wait(asker, ear).result
+        wait(asker, ear).sighting.result
     }
 
     fn listener() -> (TcpListener, Uri) {
@@ -204,8 +201,8 @@ mod tests {
         answer(&mut stream);
         let asked = wait(&mut own, &ear);
         assert_eq!(asked.server, 3);
-        assert!(asked.answered >= asked.asked);
-        (asked.result, String::from_utf8(request).unwrap())
+        assert!(asked.sighting.answered >= asked.sighting.asked);
+        (asked.sighting.result, String::from_utf8(request).unwrap())
     }
 
     fn says(answer: &str) -> Result<ServerStatus, Why> {
@@ -278,7 +275,7 @@ mod tests {
         drop(listener);
         let (mut own, ear) = asker();
         assert!(own.ask(0, &url));
-        assert_eq!(wait(&mut own, &ear).result, Err(Why::Missing));
+        assert_eq!(wait(&mut own, &ear).sighting.result, Err(Why::Missing));
     }
 
     #[test]
@@ -288,7 +285,7 @@ mod tests {
         drop(listener);
         let (mut own, ear) = asker();
         assert!(own.ask(0, &url));
-        assert_eq!(wait(&mut own, &ear).result, Err(Why::Missing));
+        assert_eq!(wait(&mut own, &ear).sighting.result, Err(Why::Missing));
         assert!(own.ask(0, &"http://nowhere.invalid/".parse().unwrap()));
         let result = wait_again(&mut own, &ear);
         assert!(matches!(result, Err(Why::Missing | Why::Timeout)), "{result:?}");
@@ -301,7 +298,7 @@ mod tests {
         assert!(own.ask(0, &url));
         assert!(!own.ask(0, &url), "still open");
         assert!(own.ask(1, &url), "another one");
-        assert_eq!(wait(&mut own, &ear).result, Err(Why::Timeout));
+        assert_eq!(wait(&mut own, &ear).sighting.result, Err(Why::Timeout));
         drop(listener);
     }
 

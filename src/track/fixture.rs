@@ -140,6 +140,8 @@ impl Story {
             traces: std::mem::take(&mut self.traces),
             parent: self.parent.map(|id| ParentSighting { id, processes, scoreboard, pid_file }),
             hidden: None,
+            log: None,
+            status: None,
             orphans: self.orphans.iter().map(|(pid, started)| row(*pid, *started)).collect(),
             statuses: std::mem::take(&mut self.statuses),
         }

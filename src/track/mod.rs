@@ -6,6 +6,7 @@
 pub mod assessment;
 pub mod board;
 pub mod children;
+mod claims;
 pub mod drain;
 mod family;
 #[cfg(test)]
@@ -19,6 +20,7 @@ mod passage;
 pub mod restart;
 pub mod server;
 pub mod serving;
+mod status;
 pub mod stop;
 pub mod tally;
 mod unserved;

@@ -154,8 +154,11 @@ impl RestartTracker {
             }
         }
         if let State::Settled(mark) = &self.state {
-            if look.scoreboard.is_none() {
+            if mark.generation.is_none() {
                 self.family.settle(look);
+            } else {
+                // What was last known is from before this look.
+                self.family.begin_anew();
             }
             if look.scoreboard.is_some() || mark.generation.is_none() {
                 self.milestones = Milestones::default();

@@ -6,6 +6,7 @@
 //! ```
 
 mod assess;
+mod compare;
 mod infer;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -13,12 +14,14 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{
     assessment::ServerAssessment,
     children::{self, ChildrenTracker, Departure, Descent, Nursery, Placements},
+    claims::ClaimTracker,
     drain::{Census, DrainTracker},
     full_restart::{FullRestart, Unserved},
     inferred::InferredGenerations,
     look::Look,
     restart::RestartTracker,
     serving::ServingTracker,
+    status::StatusTracker,
     stop::{FailedRestart, StopTracker},
     unserved::UnservedTracker,
     witness::{WitnessChange, WitnessTracker},
@@ -61,6 +64,8 @@ pub struct ServerTracker {
     drains: DrainTracker,
     stops: StopTracker,
     serving: ServingTracker,
+    claims: ClaimTracker,
+    status: StatusTracker,
     witnesses: WitnessTracker,
     changes: Vec<WitnessChange>,
     latest: ServerAssessment,
@@ -84,6 +89,8 @@ impl ServerTracker {
             drains: DrainTracker::default(),
             stops: StopTracker::default(),
             serving: ServingTracker::default(),
+            claims: ClaimTracker::default(),
+            status: StatusTracker::default(),
             witnesses: WitnessTracker::default(),
             changes: Vec::new(),
             latest: ServerAssessment::default(),
@@ -115,7 +122,8 @@ impl ServerTracker {
         let hangs = hangs.map(|since| since.after(self.restart_timeout));
         let hangs = hangs.filter(|_| !self.latest.restart_hung);
         let soon = restart.and_then(RestartTracker::next_deadline);
-        [hangs, soon, self.serving.next_deadline()].into_iter().flatten().min()
+        let serving = self.serving.next_deadline();
+        [hangs, soon, serving, self.claims.next_deadline()].into_iter().flatten().min()
     }
 
     /// Folds one look at the server.
@@ -130,6 +138,7 @@ impl ServerTracker {
         self.observe_children(snapshot, &restarts, &mut events);
         self.notice_full_restart(snapshot, &mut events);
         events.extend(self.stops.explain(&snapshot.statuses));
+        self.compare(snapshot, &mut events);
         self.assess(snapshot);
         events
     }
@@ -153,6 +162,8 @@ impl ServerTracker {
         let served = up.full.is_none();
         self.end_drains(snapshot, at, events);
         self.children.parent_ended(at);
+        self.claims.parent_ended(at);
+        self.status = StatusTracker::default();
         // A parent that never served leaves the server as its predecessor did.
         if served {
             self.unserved = Some(Unserved { since: at, interrupted: self.busy });

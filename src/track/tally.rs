@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::histogram::Histogram;
 use crate::model::{
     event::{DrainOutcome, Event, ExitReason, FailureReason, RestartType, StopType},
+    log::{LogCode, LogLevel},
     time::Timestamp,
 };
 
@@ -42,6 +43,12 @@ pub struct Tally {
     pub overlap: Duration,
     /// What cannot be, and was seen.
     pub contradictions: u64,
+    /// Lines of the error log by level.
+    pub log_lines: BTreeMap<LogLevel, u64>,
+    /// Lines of the error log with a code, by code.
+    pub log_events: BTreeMap<LogCode, u64>,
+    /// Bytes of the error log that were not looked at.
+    pub log_skipped: u64,
     /// The last signal of each type.
     pub last_restart: BTreeMap<RestartType, Timestamp>,
     /// `None` before the first restart.
@@ -68,6 +75,9 @@ impl Default for Tally {
             child_exits: each(ExitReason::ALL, || 0),
             overlap: Duration::ZERO,
             contradictions: 0,
+            log_lines: each(LogLevel::ALL, || 0),
+            log_events: each(LogCode::ALL, || 0),
+            log_skipped: 0,
             last_restart: BTreeMap::new(),
             last_successful: None,
             last_failure: BTreeMap::new(),
@@ -105,6 +115,11 @@ impl Tally {
             Event::ChildExited { reason } => add(&mut self.child_exits, *reason),
             Event::Overlapped { lasted } => self.overlap = self.overlap.saturating_add(*lasted),
             Event::Contradicted(_) => self.contradictions += 1,
+            Event::LogRead(report) => {
+                add_all(&mut self.log_lines, &report.lines);
+                add_all(&mut self.log_events, &report.events);
+                self.log_skipped = self.log_skipped.saturating_add(report.skipped);
+            }
             Event::ParentAppeared { .. }
             | Event::RestartBegan { .. }
             | Event::DrainBegan { .. } => {}
@@ -118,6 +133,13 @@ fn each<K: Copy + Ord, V>(all: &[K], zero: impl Fn() -> V) -> BTreeMap<K, V> {
 
 fn add<K: Ord>(counters: &mut BTreeMap<K, u64>, key: K) {
     *counters.entry(key).or_default() += 1;
+}
+
+fn add_all<K: Copy + Ord>(counters: &mut BTreeMap<K, u64>, counts: &[(K, u64)]) {
+    for (key, count) in counts {
+        let counter = counters.entry(*key).or_default();
+        *counter = counter.saturating_add(*count);
+    }
 }
 
 fn observe<K: Ord>(histograms: &mut BTreeMap<K, Histogram>, key: &K, value: Duration) {

@@ -57,11 +57,13 @@ impl WitnessTracker {
         parent: Option<&ParentSighting>,
         restarting: bool,
     ) -> Vec<WitnessChange> {
+        let mut changes = self.observe_optional(snapshot, parent.is_some());
         let at = snapshot.at;
         let Some(parent) = parent else {
             self.states.entry(Source::Scoreboard).or_default().up = None;
             let table = snapshot.hidden.map_or(Part::Seen(()), Part::Unseen);
-            return self.fold(Source::ProcessTable, at, &table, false).into_iter().collect();
+            changes.extend(self.fold(Source::ProcessTable, at, &table, false));
+            return changes;
         };
         let age = at.since(at.at_uptime(parent.id.started));
         let excused = restarting || age < STARTING;
@@ -76,7 +78,32 @@ impl WitnessTracker {
             Part::Unseen(why) => Part::Unseen(*why),
         };
         let board = self.fold(Source::Scoreboard, at, &board, excused);
-        table.into_iter().chain(board).collect()
+        changes.extend(table.into_iter().chain(board));
+        changes
+    }
+
+    /// What an operator may have switched off, and what needs a parent that answers.
+    fn observe_optional(&mut self, snapshot: &ServerSnapshot, lives: bool) -> Vec<WitnessChange> {
+        let at = snapshot.at;
+        let mut changes = Vec::new();
+        match &snapshot.log {
+            Some(log) => changes.extend(self.fold(Source::ErrorLog, at, log, false)),
+            None => self.rests(Source::ErrorLog),
+        }
+        if let Some(status) = snapshot.status.as_ref().filter(|_| lives) {
+            let part = status.result.as_ref().map_or_else(|why| Part::Unseen(*why), Part::Seen);
+            changes.extend(self.fold(Source::ServerStatus, at, &part, false));
+        } else if !lives {
+            self.rests(Source::ServerStatus);
+        }
+        changes
+    }
+
+    /// Nothing is wanted of it now.
+    fn rests(&mut self, source: Source) {
+        if let Some(state) = self.states.get_mut(&source) {
+            state.up = None;
+        }
     }
 
     fn fold<T>(

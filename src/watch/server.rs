@@ -4,14 +4,11 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
+use super::mend::mend;
+
 use crate::{
     expose::metrics::ServerView,
-    model::{
-        event::Event,
-        snapshot::Trace,
-        source::{Source, Why},
-        time::Moment,
-    },
+    model::{event::Event, snapshot::Trace, time::Moment},
     observe::{
         discovery::Found,
         server::{Doubt, Instruments, ServerObserver, Target},
@@ -122,22 +119,8 @@ impl Server {
             | Event::ChildDrained { .. }
             | Event::ChildrenStarted { .. }
             | Event::ChildExited { .. }
-            | Event::Overlapped { .. } => {}
+            | Event::Overlapped { .. }
+            | Event::LogRead(_) => {}
         }
-    }
-}
-
-/// What makes a silent source speak.
-const fn mend(source: Source, why: Why) -> Option<&'static str> {
-    match (source, why) {
-        (Source::Scoreboard, Why::Permission) => Some(
-            "types, generations, drains and workers stay unknown: run as root, as httpd's own user, \
-             or with CAP_SYS_PTRACE",
-        ),
-        (Source::ProcessTable, Why::Permission) => {
-            Some("mount /proc without hidepid, or join its gid= group")
-        }
-        (_, Why::Limit) => Some("raise the limit of open files"),
-        (Source::Scoreboard | Source::ProcessTable, _) => None,
     }
 }
