@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::look::Look;
 use crate::model::{
     scoreboard::{Generation, Global},
@@ -11,10 +13,10 @@ use crate::model::{
 
 /// Between the pid file and the resuming lie some hundred microseconds: a hard restart makes its
 /// scoreboard then, and writes the running generation into it.
-const RESUMES_WITHIN: Duration = Duration::from_millis(20);
+pub(super) const RESUMES_WITHIN: Duration = Duration::from_millis(20);
 
 /// What was true when the parent last ran normally.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Mark {
     pub(super) at: Moment,
     pub(super) generation: Option<Generation>,

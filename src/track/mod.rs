@@ -13,6 +13,7 @@ pub mod full_restart;
 pub mod histogram;
 pub mod look;
 mod mark;
+pub mod memory;
 mod passage;
 pub mod restart;
 pub mod server;

@@ -12,8 +12,14 @@
 //! The generation moves with the signal, `restart_time` only at the end of a hard restart, up to
 //! ten seconds later. So the type is decided when the parent has resumed, not before.
 
+mod remember;
+
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use self::remember::Absence;
+pub(super) use self::remember::RestartMemory;
 use super::{
     look::Look,
     mark::{Mark, serves},
@@ -31,7 +37,7 @@ const SCOREBOARD_IS_AWAITED: Duration = Duration::from_secs(5);
 /// httpd forks its first children at once after it wrote its first pid file.
 const STARTS_WITHIN: Duration = Duration::from_secs(2);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum State {
     /// The parent is known, and was not yet seen running normally.
     New,
@@ -41,7 +47,7 @@ enum State {
     Restarting(Restarting),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Restarting {
     from: Mark,
     began: Moment,
@@ -67,6 +73,8 @@ pub struct RestartTracker {
     /// The last look that saw the scoreboard.
     seen: Option<Moment>,
     unserved: UnservedTracker,
+    /// Nobody looked for a while: until it is known what happened meanwhile.
+    absence: Option<Absence>,
 }
 
 impl RestartTracker {
@@ -80,6 +88,7 @@ impl RestartTracker {
             milestones: Milestones { opened: Vec::new(), written: Vec::new() },
             seen: None,
             unserved: UnservedTracker::new(),
+            absence: None,
         }
     }
 
@@ -128,7 +137,9 @@ impl RestartTracker {
         self.notice_blindness(look);
         let mut events = Vec::new();
         if let State::Settled(mark) = self.state {
-            let witnessed = reading || !self.milestones.opened.is_empty();
+            let witnessed = reading
+                || !self.milestones.opened.is_empty()
+                || self.was_rewritten_unseen(&mark, look);
             self.state = leave_settled(mark, look, reading, witnessed, &mut events);
         }
         if let State::Restarting(restarting) = &mut self.state {
@@ -154,6 +165,7 @@ impl RestartTracker {
             self.milestones = Milestones::default();
         }
         events.extend(self.unserved.observe(look));
+        self.correct_after_absence(look, &mut events);
         events
     }
 

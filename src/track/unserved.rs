@@ -1,5 +1,7 @@
 //! Restarts whose new generation has no child yet: nobody takes a connection.
 
+use serde::{Deserialize, Serialize};
+
 use super::look::Look;
 use crate::model::{
     event::{Event, RestartType},
@@ -7,7 +9,7 @@ use crate::model::{
     time::Moment,
 };
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Waiting {
     kind: RestartType,
     began: Moment,
@@ -16,7 +18,7 @@ struct Waiting {
 }
 
 /// Follows the first child of each generation.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct UnservedTracker {
     waiting: Vec<Waiting>,
 }
