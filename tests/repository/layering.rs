@@ -3,7 +3,7 @@
 use super::{Source, sources};
 
 /// A part of `src` and the parts that it may use besides itself; the longest name that fits counts.
-const LAYERS: [(&str, &[&str]); 18] = [
+const LAYERS: [(&str, &[&str]); 19] = [
     ("", &["*"]),
     ("model", &[]),
     ("decode", &["model"]),
@@ -18,7 +18,8 @@ const LAYERS: [(&str, &[&str]); 18] = [
     ("expose::web_config", &["model", "clock", "expose"]),
     ("config", &[]),
     ("cli", &["config", "exit", "log_format", "version"]),
-    ("watch", &["model", "clock", "observe", "track", "expose"]),
+    ("state", &["model", "decode", "clock", "track"]),
+    ("watch", &["model", "clock", "observe", "track", "expose", "state"]),
     ("command", &["*"]),
     ("program", &["clock"]),
     ("demo", &["clock", "program"]),

@@ -127,7 +127,8 @@ impl RestartTracker {
                 restarting.began = until;
                 Some(Absence { saw_beginning: false, until: Some(until), ..absence })
             }
-            State::Restarting(_) => Some(absence),
+            // The next one began under the eyes of the looks since.
+            State::Restarting(_) => Some(absence).filter(|_| restarts == 0),
         };
     }
 }

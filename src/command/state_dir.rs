@@ -1,0 +1,37 @@
+//! Where the state directory is, and whether an operator said so.
+
+use std::path::PathBuf;
+
+use crate::{
+    config::{Settings, show::Origin},
+    state::directory::{Folder, StateError},
+};
+
+const KEY: &str = "watch.state_dir";
+const DEFAULT: &str = "/var/lib/gracekeeper";
+
+/// The state directory of these settings.
+#[must_use]
+pub fn state_dir(settings: &Settings) -> PathBuf {
+    let row = settings.rows().iter().find(|row| row.key == KEY);
+    let path = row.and_then(|row| row.value.as_str());
+    path.unwrap_or(DEFAULT).into()
+}
+
+/// As root, refuses a directory that others may write if an operator chose it. The default one is
+/// only not used then, which the run says.
+pub fn refuse_exposed(settings: &Settings) -> Result<(), StateError> {
+    let is_chosen = |key: &str, origin: &Origin| key == KEY && *origin != Origin::Default;
+    if !settings.rows().iter().any(|row| is_chosen(&row.key, &row.origin)) {
+        return Ok(());
+    }
+    match Folder::open(&state_dir(settings)) {
+        Err(error @ StateError::Exposed { .. }) => Err(error),
+        Ok(_) | Err(StateError::Unusable { .. } | StateError::Locked { .. }) => Ok(()),
+    }
+}
+
+/// This key is followed, whatever the table of keys says.
+pub(super) fn is_followed(key: &str) -> bool {
+    key == KEY
+}
