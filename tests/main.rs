@@ -16,6 +16,7 @@ mod fuzz_corpora;
 mod harness;
 mod harness_itself;
 mod http;
+mod memory;
 mod repository;
 mod restarts;
 mod running;

@@ -9,6 +9,7 @@ use crate::{
     clock,
     config::Settings,
     exit::Exit,
+    model::process::ProcessState,
     observe::process_table::ProcessTable,
     state::{
         directory::{Folder, StateDirectory, StateError},
@@ -103,7 +104,8 @@ fn is_configured(known: &Remembered, settings: &Settings) -> bool {
 fn is_up(known: &Remembered, settings: &Settings) -> bool {
     let table = ProcessTable::new(settings.paths.procfs.clone());
     let parent = known.memory.life.as_ref().and_then(|life| life.parent());
-    parent.is_some_and(|parent| table.row(parent.pid).is_ok_and(|row| row.id == parent))
+    let row = parent.and_then(|id| table.row(id.pid).ok().filter(|row| row.id == id));
+    row.is_some_and(|row| row.state != ProcessState::Ended)
 }
 
 /// Asks the run that has the lock; `None` if it does not answer.
