@@ -52,12 +52,12 @@ pub enum Command {
     Demo(Demo),
     /// Forgets a server that is gone for good.
     ///
-    /// A server that was found once is shown from then on, with httpd_up 0 while it is down, also
-    /// after gracekeeper or the host was restarted. This drops one that is down and is not
-    /// configured, from the state directory and from what the running gracekeeper shows. The exit
-    /// code is 0 once it is forgotten, 64 for a server that is up, configured or not known, 75 if the
-    /// running gracekeeper does not answer, and 77 without the permission to change the state
-    /// directory: gracekeeper's own user has it.
+    /// A server that was found once is shown from then on, as down while it is, also after
+    /// gracekeeper or the host was restarted. This drops one that is down and is not configured, from
+    /// the state directory and from what the running gracekeeper shows. The exit code is 0 once it is
+    /// forgotten, 64 for a server that is up, configured or not known, 75 if the running gracekeeper
+    /// does not answer, and 77 without the permission to change the state directory: the user that
+    /// gracekeeper runs as has it.
     Forget(Forget),
     /// Prints every metric with its type, its labels and its meaning.
     Metrics(MetricsForm),

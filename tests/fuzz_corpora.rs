@@ -6,6 +6,8 @@ use std::{fs, path::Path};
 mod process_input;
 #[path = "fuzz/fuzz_targets/scoreboard_input.rs"]
 mod scoreboard_input;
+#[path = "fuzz/fuzz_targets/state_input.rs"]
+mod state_input;
 
 pub(crate) use scoreboard_input::check;
 
@@ -41,4 +43,9 @@ fn the_corpus_of_command_lines_is_survived() {
 #[test]
 fn the_corpus_of_main_configurations_is_survived() {
     survives("main_configuration", 8, process_input::main_configuration);
+}
+
+#[test]
+fn the_corpus_of_states_is_survived() {
+    survives("state", 8, state_input::run);
 }

@@ -17,6 +17,7 @@ use crate::{
         orders::{Given, Outcome},
         pid_space::PidSpace,
     },
+    track::memory::LifeMemory,
 };
 
 /// A run looks for orders once an interval, which is a second unless somebody chose more.
@@ -34,16 +35,14 @@ pub fn run(settings: &Settings, name: &str) -> anyhow::Result<Exit> {
     };
     let outcome = match folder.lock() {
         Ok(directory) => edit(&directory, settings, name)?,
-        Err(StateError::Locked { .. }) => match ask(&path, name, settings.watch.interval)? {
-            Some(outcome) => outcome,
-            None => {
+        Err(StateError::Locked { .. }) => {
+            let Some(outcome) = ask(&path, name, settings.watch.interval)? else {
                 let path = path.display();
-                complain(&format!(
-                    "gracekeeper: the run that keeps its state in {path} does not answer"
-                ));
+                complain(&format!("gracekeeper: {path}: its run does not answer"));
                 return Ok(Exit::Locked);
-            }
-        },
+            };
+            outcome
+        }
         Err(error) => return Err(error.into()),
     };
     tell(name, &path, &outcome)
@@ -103,7 +102,7 @@ fn is_configured(known: &Remembered, settings: &Settings) -> bool {
 
 fn is_up(known: &Remembered, settings: &Settings) -> bool {
     let table = ProcessTable::new(settings.paths.procfs.clone());
-    let parent = known.memory.life.as_ref().and_then(|life| life.parent());
+    let parent = known.memory.life.as_ref().and_then(LifeMemory::parent);
     let row = parent.and_then(|id| table.row(id.pid).ok().filter(|row| row.id == id));
     row.is_some_and(|row| row.state != ProcessState::Ended)
 }

@@ -49,10 +49,10 @@ fn exit_of(error: &StateError) -> Exit {
     match error {
         StateError::Exposed { .. } => Exit::Usage,
         StateError::Locked { .. } => Exit::Locked,
-        StateError::Unusable { source, .. } => match source.kind() {
-            io::ErrorKind::PermissionDenied => Exit::Permission,
-            _ => Exit::Internal,
-        },
+        StateError::Unusable { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+            Exit::Permission
+        }
+        StateError::Unusable { .. } => Exit::Internal,
     }
 }
 

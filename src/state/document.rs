@@ -107,6 +107,11 @@ impl Document {
         servers
     }
 
+    /// What is kept of each server, wherever its processes were.
+    pub fn memories(&self) -> impl Iterator<Item = &ServerMemory> {
+        self.servers.iter().map(|server| &server.memory)
+    }
+
     /// It differs at most in the children of running generations and in the time.
     #[must_use]
     pub fn tells_the_same_as(&self, other: &Self) -> bool {

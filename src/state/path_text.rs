@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsString,
+    fmt::Write as _,
     os::unix::ffi::{OsStrExt as _, OsStringExt as _},
     path::{Path, PathBuf},
 };
@@ -31,7 +32,8 @@ fn encode(path: &Path) -> String {
         if matches!(byte, b' '..=b'~') && *byte != b'%' {
             text.push(char::from(*byte));
         } else {
-            text.push_str(&format!("%{byte:02x}"));
+            // Writing to a string cannot fail.
+            let _ = write!(text, "%{byte:02x}");
         }
     }
     text

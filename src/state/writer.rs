@@ -89,7 +89,9 @@ impl Writing {
                     Ok(newer) => next = Some(newer),
                     Err(RecvTimeoutError::Timeout) => break,
                     Err(RecvTimeoutError::Disconnected) => {
-                        next.iter().for_each(|last| self.write(last));
+                        if let Some(last) = &next {
+                            self.write(last);
+                        }
                         return;
                     }
                 }
@@ -104,9 +106,10 @@ impl Writing {
         let trouble = written.err().map(|error| error.to_string());
         if trouble != self.trouble {
             let directory = self.directory.folder().path().display();
-            match &trouble {
-                Some(cause) => warn!(%directory, cause, "state not written"),
-                None => info!(%directory, "state is written again"),
+            if let Some(cause) = &trouble {
+                warn!(%directory, cause, "state not written");
+            } else {
+                info!(%directory, "state is written again");
             }
             self.trouble = trouble;
         }

@@ -52,6 +52,12 @@ impl Mark {
         }
     }
 
+    /// httpd counts its generations from zero; one before that stands for a restart that was joined.
+    pub(super) fn is_plausible(&self) -> bool {
+        let known = [self.generation, self.forgotten];
+        known.into_iter().flatten().all(|generation| generation.number() >= -1)
+    }
+
     /// What the scoreboard said is not compared with any more, until it is back.
     pub(super) fn forget_scoreboard(&mut self) {
         self.forgotten = self.generation.take().or(self.forgotten);

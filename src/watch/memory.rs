@@ -23,6 +23,7 @@ use crate::{
         pid_space::PidSpace,
         writer::Writer,
     },
+    track::memory::LifeMemory,
 };
 
 /// Children come and go all the time, and are kept for the case that their parent ends while
@@ -169,9 +170,9 @@ pub(super) fn past(known: &Remembered) -> Past {
     Past {
         signature: known.signature.as_ref().map(signature),
         own_pid_file: known.own_pid_file(),
-        parent: life.and_then(crate::track::memory::LifeMemory::parent),
-        children: life.into_iter().flat_map(|life| life.children()).collect(),
-        ended: life.into_iter().flat_map(|life| life.ended()).collect(),
+        parent: life.and_then(LifeMemory::parent),
+        children: life.into_iter().flat_map(LifeMemory::children).collect(),
+        ended: life.into_iter().flat_map(LifeMemory::ended).collect(),
     }
 }
 

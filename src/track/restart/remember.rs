@@ -69,6 +69,8 @@ impl RestartTracker {
     pub(in crate::track) fn restored(memory: &RestartMemory, since: Moment, now: Moment) -> Self {
         let (state, until) = match &memory.state {
             State::New => (State::New, None),
+            State::Settled(mark) if !mark.is_plausible() => (State::New, None),
+            State::Restarting(it) if !it.from.is_plausible() => (State::New, None),
             State::Settled(mark) => (State::Settled(Mark { at: since, ..*mark }), None),
             State::Restarting(restarting) => {
                 let until = memory.joined.map(|_| restarting.began);
