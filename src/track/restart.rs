@@ -129,6 +129,7 @@ impl RestartTracker {
     pub fn observe(&mut self, look: &Look<'_>) -> Vec<Event> {
         if let State::New = self.state {
             self.state = self.first_state(look);
+            self.count_from_start(look);
         }
         // After that: a parent that is first seen in a restart reads its configuration.
         let reading = self.is_reading(look);

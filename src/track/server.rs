@@ -199,7 +199,7 @@ impl ServerTracker {
         }
         let started = snapshot.at.at_uptime(parent.id.started);
         let full = self.unserved_until_now().map(FullRestart::new);
-        self.up = Some(Up { id: parent.id, started, restart: RestartTracker::new(), full });
+        self.up = Some(Up { id: parent.id, started, restart: self.restarts_of(started), full });
         self.parents += 1;
         self.running = None;
         self.drains = DrainTracker::default();

@@ -12,7 +12,7 @@ use crate::{
     },
     track::{
         look::Look,
-        mark::{Mark, RESUMES_WITHIN},
+        mark::{Mark, RESUMES_WITHIN, serves},
         passage::Milestones,
         unserved::UnservedTracker,
     },
@@ -31,6 +31,8 @@ pub(in crate::track) struct RestartMemory {
     state: State,
     /// What is in progress was found so: it began at any time since then.
     joined: Option<Moment>,
+    /// Nobody saw the parent start.
+    started_unseen: bool,
     catches_crashes: bool,
     shows_reading: bool,
     milestones: Milestones,
@@ -43,6 +45,8 @@ pub(super) struct Absence {
     since: Moment,
     /// The restart in progress is one that was seen to begin.
     saw_beginning: bool,
+    /// The parent was started in it, so that every generation but its first is a restart's.
+    saw_no_start: bool,
     /// The look that ended it. What is in progress then may have begun at any time before.
     until: Option<Moment>,
 }
@@ -58,6 +62,7 @@ impl RestartTracker {
         RestartMemory {
             state,
             joined: self.absence.filter(|it| !it.saw_beginning).map(|it| it.since),
+            started_unseen: self.absence.is_some_and(|absence| absence.saw_no_start),
             catches_crashes: self.catches_crashes,
             shows_reading: self.shows_reading,
             milestones: self.milestones.clone(),
@@ -86,7 +91,35 @@ impl RestartTracker {
             milestones: memory.milestones.clone(),
             seen: Some(now),
             unserved: if recent { memory.unserved.clone() } else { UnservedTracker::new() },
-            absence: Some(Absence { since: memory.joined.unwrap_or(since), saw_beginning, until }),
+            absence: Some(Absence {
+                since: memory.joined.unwrap_or(since),
+                saw_beginning,
+                saw_no_start: memory.started_unseen,
+                until,
+            }),
+        }
+    }
+
+    /// A tracker for a parent that was started while nobody looked.
+    pub(in crate::track) fn started_unseen(started: Moment) -> Self {
+        let absence =
+            Absence { since: started, saw_beginning: false, saw_no_start: true, until: None };
+        Self { absence: Some(absence), ..Self::new() }
+    }
+
+    /// A parent that serves, and was started while nobody looked, has gone through as many restarts
+    /// as its generation tells.
+    pub(super) fn count_from_start(&mut self, look: &Look<'_>) {
+        let unseen = self.absence.is_some_and(|absence| absence.saw_no_start);
+        let Some(global) = look.global().filter(|_| unseen) else { return };
+        if let State::Settled(mark) = &mut self.state {
+            mark.generation = Some(Generation::default());
+            mark.restart_time = None;
+            let shows_children = look.scoreboard.is_some_and(|board| board.slots.is_some());
+            if !serves(look, &global) {
+                self.state =
+                    if shows_children { State::New } else { State::Settled(Mark::of(look)) };
+            }
         }
     }
 
@@ -123,7 +156,9 @@ impl RestartTracker {
             State::Settled(mark) if look.scoreboard.is_none() && mark.generation.is_some() => {
                 Some(absence)
             }
-            State::New | State::Settled(_) => None,
+            // It does not serve yet, and is counted when it does.
+            State::New => Some(absence).filter(|absence| absence.saw_no_start),
+            State::Settled(_) => None,
             State::Restarting(_) if absence.saw_beginning && restarts == 0 => None,
             State::Restarting(restarting) if is_first => {
                 restarting.began = until;

@@ -99,6 +99,14 @@ impl ServerTracker {
         Some(Unserved { since, ..unserved })
     }
 
+    /// A parent that was started while nobody looked may have been restarted then too.
+    pub(super) fn restarts_of(&self, started: Moment) -> RestartTracker {
+        match self.absent_since {
+            Some(since) if started > since => RestartTracker::started_unseen(started),
+            Some(_) | None => RestartTracker::new(),
+        }
+    }
+
     /// How many children were started, and for how long generations overlapped while nobody
     /// looked, is not known.
     pub(super) fn return_from_absence(
