@@ -46,8 +46,10 @@ lint: ## formatting, clippy, documentation; dependencies too where cargo-deny is
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items --lib
 	@if $(CARGO) deny --version > /dev/null 2>&1; then $(CARGO) deny check bans licenses sources; fi
 
-bench: packages ## measures how near gracekeeper's times are to what httpd really did
+bench: packages ## measures how near gracekeeper's times are to what httpd did, and how fast it reads logs
+	@.ci/packages bench
 	$(CARGO) bench --locked --bench accuracy
+	$(CARGO) bench --locked --bench error_log
 
 soak: packages ## repeats the property tests and the live matrix ROUNDS times, then fuzzes
 	@for round in $$(seq $(ROUNDS)); do \

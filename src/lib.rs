@@ -12,6 +12,7 @@
 //! - [`state`]: what one run leaves to the next
 //! - [`watch`]: the shell around them: triggers looks, owns the trackers, publishes
 //! - [`program`], [`demo`]: starts programs; a private httpd to look at, and what happens to it
+//! - [`trusted_path`]: what may be run or read on its owner's behalf
 //! - [`command`], [`cli`], [`config`]: what an operator types
 //! - [`log_format`], [`exit`], [`version`]: what an operator gets to see of the program itself
 //!
@@ -20,7 +21,8 @@
 //! 1. `model`, `decode`, `track`, `expose::catalogue` and `expose::metrics` know no file, socket,
 //!    clock, log or thread.
 //! 2. Only [`clock`] reads time. Intervals come from the time since boot.
-//! 3. Nothing here signals httpd, writes where httpd reads, or takes a worker from it. The one
+//! 3. Nothing here signals httpd, writes where httpd reads, or takes a worker from it, unless an
+//!    operator has `mod_status` asked, which takes one for as long as it answers. The one
 //!    exception is `demo`: it does all of that to the httpd that it started itself, through the
 //!    handle of its own child, and to no other.
 //! 4. A source that fails is `Unseen`, never a default value. Nothing that it delivers can stop
@@ -51,5 +53,6 @@ pub mod observe;
 pub mod program;
 pub mod state;
 pub mod track;
+pub mod trusted_path;
 pub mod version;
 pub mod watch;

@@ -1,5 +1,7 @@
 //! Starts programs, each in a process group of its own, and ends them with all that they forked.
 
+mod hearing;
+
 use std::{
     ffi::OsString,
     fs::File,
@@ -16,6 +18,7 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal},
 };
 
+pub use self::hearing::{Heard, Hearing, hear};
 use crate::clock;
 
 /// What a program gets to end in order after SIGTERM. httpd itself gives its children some 10 s.
@@ -78,6 +81,20 @@ pub enum ProgramError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// It did not end in time, and was ended.
+    #[error("wait for {path}: it took longer than {patience:?}")]
+    Timeout {
+        /// The program.
+        path: PathBuf,
+        /// What it got.
+        patience: Duration,
+    },
+    /// Nobody wants to know any more; it was ended.
+    #[error("wait for {path}: gracekeeper ends")]
+    Cancelled {
+        /// The program.
+        path: PathBuf,
+    },
 }
 
 /// A program that was started; it ends when this is dropped.
@@ -97,15 +114,14 @@ impl Program {
         let (stdout, stderr) = output.streams()?;
         #[expect(clippy::disallowed_methods, reason = "this is the starter of programs")]
         let mut command = Command::new(&path);
-        command
-            .args(arguments)
-            .env_clear()
-            .envs(environment)
-            .stdin(Stdio::null())
-            .stdout(stdout)
-            .stderr(stderr)
-            // prefork signals its whole process group, which must not be ours.
-            .process_group(0);
+        command.args(arguments).env_clear().envs(environment).stdout(stdout).stderr(stderr);
+        Self::spawn(path, command)
+    }
+
+    /// Starts what is all set but for its process group and its standard input.
+    fn spawn(path: PathBuf, mut command: Command) -> Result<Self, ProgramError> {
+        // prefork signals its whole process group, which must not be ours.
+        command.stdin(Stdio::null()).process_group(0);
         let started = command.spawn().and_then(|mut child| {
             // Our own child, not reaped: the pid is still its own.
             match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
@@ -160,9 +176,18 @@ impl Program {
             return Ok(status);
         }
         let in_order = self.signal(Signal::TERM).and_then(|()| self.ends_within(PATIENCE));
+        let status = self.kill()?;
+        in_order?;
+        Ok(status)
+    }
+
+    /// Ends it and what is left in its process group by force.
+    fn kill(&mut self) -> Result<ExitStatus, ProgramError> {
+        if let Some(status) = self.status {
+            return Ok(status);
+        }
         // While it is not reaped, no other process group can have its number.
         let forced = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
-        in_order?;
         if let Err(error) = forced
             && error != Errno::SRCH
         {

@@ -2,6 +2,10 @@
 
 use std::{fs, path::Path};
 
+#[path = "fuzz/fuzz_targets/answer_input.rs"]
+mod answer_input;
+#[path = "fuzz/fuzz_targets/error_log_input.rs"]
+mod error_log_input;
 #[path = "fuzz/fuzz_targets/process_input.rs"]
 mod process_input;
 #[path = "fuzz/fuzz_targets/scoreboard_input.rs"]
@@ -9,6 +13,7 @@ mod scoreboard_input;
 #[path = "fuzz/fuzz_targets/state_input.rs"]
 mod state_input;
 
+pub(crate) use error_log_input::run as run_error_log;
 pub(crate) use scoreboard_input::check;
 
 fn survives(target: &str, at_least: usize, run: impl Fn(&[u8])) {
@@ -54,4 +59,24 @@ fn the_corpus_of_states_is_survived() {
         state_input::run(input);
     });
     assert!(believed.get() >= 9, "only {} are believed", believed.get());
+}
+
+#[test]
+fn the_corpus_of_error_logs_is_survived() {
+    survives("error_log", 16, error_log_input::run);
+}
+
+#[test]
+fn the_corpus_of_run_configurations_is_survived() {
+    survives("run_configuration", 8, answer_input::run_configuration);
+}
+
+#[test]
+fn the_corpus_of_includes_is_survived() {
+    survives("includes", 8, answer_input::includes);
+}
+
+#[test]
+fn the_corpus_of_server_statuses_is_survived() {
+    survives("server_status", 8, answer_input::server_status);
 }

@@ -9,13 +9,16 @@
     reason = "a test that fails says so by panicking; tests start programs, threads and clocks of their own; what a counter shows is exact"
 )]
 
+mod asking;
 mod cli;
 mod demo;
+mod error_logs;
 mod finding;
 mod fuzz_corpora;
 mod harness;
 mod harness_itself;
 mod http;
+mod log_follower;
 mod memory;
 mod repository;
 mod restarts;

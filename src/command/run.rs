@@ -10,7 +10,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use super::state_dir::{is_followed, refuse_exposed, state_dir};
+use super::state_dir::{refuse_exposed, state_dir};
 use crate::{
     clock,
     config::Settings,
@@ -76,7 +76,7 @@ pub fn run(settings: Settings) -> anyhow::Result<Exit> {
 }
 
 fn warn_of_what_has_no_effect(settings: &Settings) {
-    for key in settings.without_effect.iter().filter(|key| !is_followed(key)) {
+    for key in &settings.without_effect {
         warn!(key, "setting has no effect in this version");
     }
 }

@@ -8,14 +8,11 @@ use crate::{
 };
 
 const KEY: &str = "watch.state_dir";
-const DEFAULT: &str = "/var/lib/gracekeeper";
 
 /// The state directory of these settings.
 #[must_use]
 pub fn state_dir(settings: &Settings) -> PathBuf {
-    let row = settings.rows().iter().find(|row| row.key == KEY);
-    let path = row.and_then(|row| row.value.as_str());
-    path.unwrap_or(DEFAULT).into()
+    settings.watch.state_dir.clone()
 }
 
 /// As root, refuses a directory that others may write if an operator chose it. The default one is
@@ -29,9 +26,4 @@ pub fn refuse_exposed(settings: &Settings) -> Result<(), StateError> {
         Err(error @ StateError::Exposed { .. }) => Err(error),
         Ok(_) | Err(StateError::Unusable { .. } | StateError::Locked { .. }) => Ok(()),
     }
-}
-
-/// This key is followed, whatever the table of keys says.
-pub(super) fn is_followed(key: &str) -> bool {
-    key == KEY
 }

@@ -109,6 +109,9 @@ pub enum Cause {
     /// This version does not reload.
     #[error("must be \"off\", is \"{0}\": this version only watches")]
     OnlyWatches(&'static str),
+    /// gracekeeper is root, and others could change what it would run.
+    #[error("must be writable by root alone, as gracekeeper runs as root: {0}")]
+    Distrusted(String),
     /// A section that does not work without another key.
     #[error("needs {0}")]
     Needs(&'static str),

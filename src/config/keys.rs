@@ -9,11 +9,11 @@ use toml::de::DeTable;
 use super::{
     error::{Cause, Place, Problem},
     reload,
-    settings::{Flags, Limits, Paths, Server, Settings, Watch, Web},
+    settings::{ErrorLogSetting, Flags, Limits, Paths, Server, Settings, Watch, Web},
     typed::{Section, Sheet},
     value::{
         Fault, Typed, WordOr, absolute_path, argument, boolean, duration_between, fault, list_of,
-        one_of, optional, text, url, word_or,
+        one_of, optional, own_file, plain_url, text, unit, word_or,
     },
     web::ListenAddress,
 };
@@ -72,12 +72,13 @@ fn watch(mut section: Section<'_, '_>) -> Watch {
     let seconds = Duration::from_secs;
     let interval = duration_between(Duration::from_millis(100)..=MINUTE);
     let interval = section.setting("interval", interval, seconds(1));
-    section.planned("state_dir", absolute_path, PathBuf::from("/var/lib/gracekeeper"));
-    section.planned("ask_httpd", boolean, true);
+    let state_dir = PathBuf::from("/var/lib/gracekeeper");
+    let state_dir = section.setting("state_dir", absolute_path, state_dir);
+    let ask_httpd = section.setting("ask_httpd", boolean, true);
     let probe = word_or(&["on-change", "off"], duration_between(seconds(1)..=24 * HOUR));
     section.planned("tls_probe", probe, WordOr::Word("on-change"));
     section.finish();
-    Watch { interval }
+    Watch { interval, state_dir, ask_httpd }
 }
 
 fn web(mut section: Section<'_, '_>) {
@@ -111,21 +112,33 @@ fn servers(root: &mut Section<'_, '_>) -> Vec<Server> {
 fn server(mut section: Section<'_, '_>, earlier: &[Server]) -> Server {
     let name = section.setting("name", optional(server_name), None);
     let pid_file = section.setting("pid_file", optional(absolute_path), None);
-    let unit = section.planned("unit", optional(text), None);
-    section.planned("error_log", word_or(&["auto", "none"], absolute_path), WordOr::Word("auto"));
-    section.planned("status_url", optional(url), None);
-    let program =
-        section.setting("program", word_or(&["auto"], absolute_path), WordOr::Word("auto"));
-    section.planned("arguments", word_or(&["auto"], list_of(argument)), WordOr::Word("auto"));
-    section.planned("environment_file", word_or(&["auto"], absolute_path), WordOr::Word("auto"));
-    if section.is_there() && !section.has("pid_file") {
-        section.complain(Cause::Needs(if section.has("unit") {
-            "pid_file; unit alone is not followed in this version"
-        } else {
-            "pid_file"
-        }));
+    let unit = section.setting("unit", optional(unit), None);
+    let error_log = word_or(&["auto", "none"], absolute_path);
+    let error_log = section.setting("error_log", error_log, WordOr::Word("auto"));
+    let status_url = section.setting("status_url", optional(plain_url), None);
+    let auto = || WordOr::Word("auto");
+    let program = section.setting("program", word_or(&["auto"], own_file), auto());
+    let arguments = word_or(&["auto"], list_of(argument));
+    let arguments = section.setting("arguments", arguments, WordOr::Word("auto"));
+    let environment_file = word_or(&["auto"], own_file);
+    let environment_file = section.setting("environment_file", environment_file, auto());
+    if section.is_there() && !section.has("pid_file") && !section.has("unit") {
+        section.complain(Cause::Needs("pid_file or unit"));
     }
-    let server = Server { name, pid_file, unit, program: program.other() };
+    let server = Server {
+        name,
+        pid_file,
+        unit,
+        error_log: match error_log {
+            WordOr::Other(path) => ErrorLogSetting::Path(path),
+            WordOr::Word("none") => ErrorLogSetting::None,
+            WordOr::Word(_) => ErrorLogSetting::Auto,
+        },
+        status_url: status_url.map(|url| url.uri().clone()),
+        program: program.other(),
+        arguments: arguments.other(),
+        environment_file: environment_file.other(),
+    };
     if let Some((key, cause)) = twice(earlier, &server) {
         section.complain_about(key, cause);
     }
@@ -173,7 +186,7 @@ fn flagged_server(sheet: &mut Sheet<'_>, pid_file: PathBuf, is_alone: bool) -> S
     }
     sheet.overrule("server[0].name", &name, PID_FILE_FLAG);
     sheet.overrule("server[0].pid_file", &pid_file, PID_FILE_FLAG);
-    Server { name: Some(name), pid_file: Some(pid_file), unit: None, program: None }
+    Server { name: Some(name), pid_file: Some(pid_file), ..Server::default() }
 }
 
 fn limits(mut section: Section<'_, '_>) -> Limits {

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use hyper::Uri;
 use serde_json::Value;
 
 use super::{
@@ -62,19 +63,45 @@ pub struct Settings {
 pub struct Watch {
     /// A look at least this often: 100 ms to 60 s.
     pub interval: Duration,
+    /// The absolute path of the directory in which gracekeeper remembers.
+    pub state_dir: PathBuf,
+    /// Whether httpd may be asked about its own configuration.
+    pub ask_httpd: bool,
 }
 
 /// One `[[server]]`, or what `--httpd.pid-file` names.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Server {
     /// The name; unlike every other server's.
     pub name: Option<String>,
-    /// The absolute path of its pid file; no server is accepted without one.
+    /// The absolute path of its pid file; no server is accepted with neither this nor a unit.
     pub pid_file: Option<PathBuf>,
-    /// Its systemd unit, which is not followed yet.
+    /// Its systemd service, without `.service`.
     pub unit: Option<String>,
+    /// Where its error log is.
+    pub error_log: ErrorLogSetting,
+    /// Where `mod_status` answers: an http URL with a host; `None`: it is not asked.
+    pub status_url: Option<Uri>,
     /// The absolute path of its program; `None`: whatever the parent runs.
     pub program: Option<PathBuf>,
+    /// What the program is told when it is asked about its configuration; `None`: what the parent
+    /// was told of it.
+    pub arguments: Option<Vec<String>>,
+    /// The absolute path of a shell script that sets its environment; `None`: the parent's own
+    /// environment, else a distribution's script.
+    pub environment_file: Option<PathBuf>,
+}
+
+/// `error_log` of a `[[server]]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ErrorLogSetting {
+    /// Wherever httpd writes it.
+    #[default]
+    Auto,
+    /// It is not read.
+    None,
+    /// An absolute path.
+    Path(PathBuf),
 }
 
 /// `[limits]`.

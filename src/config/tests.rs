@@ -1,10 +1,18 @@
 //! The configuration as a whole: what is accepted, and each refusal in its full words.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
 
+use hyper::Uri;
 use proptest::prelude::*;
+use rustix::process::geteuid;
 
-use super::{Flags, Settings, error::ConfigError, show, web::ListenAddress};
+use super::{
+    Flags, Settings, error::ConfigError, settings::ErrorLogSetting, show, web::ListenAddress,
+};
 
 fn load(text: &str, flags: Flags) -> Result<Settings, ConfigError> {
     Settings::from_bytes(Path::new("/g.toml"), Some(text.as_bytes()), flags)
@@ -98,8 +106,16 @@ fn every_key_of_the_contract_is_known() {
     assert_eq!(main.name.as_deref(), Some("main"));
     assert_eq!(main.pid_file, Some(PathBuf::from("/run/apache2/apache2.pid")));
     assert_eq!(main.program, None);
-    assert_eq!(other.unit.as_deref(), Some("apache2.service"));
+    assert_eq!(main.error_log, ErrorLogSetting::Auto);
+    assert_eq!(main.status_url, Some(Uri::from_static("http://127.0.0.1/server-status?auto")));
+    assert_eq!(main.arguments, Some(vec!["-d".to_owned(), "/etc/apache2".to_owned()]));
+    assert_eq!(main.environment_file, None);
+    assert_eq!(other.unit.as_deref(), Some("apache2"));
+    assert_eq!(other.error_log, ErrorLogSetting::None);
     assert_eq!(other.program, Some(PathBuf::from("/usr/sbin/httpd")));
+    assert_eq!((&other.status_url, &other.arguments), (&None, &None));
+    assert_eq!(settings.watch.state_dir, Path::new("/var/lib/gracekeeper"));
+    assert!(settings.watch.ask_httpd);
 }
 
 #[test]
@@ -118,6 +134,48 @@ fn no_configuration_is_one() {
 }
 
 #[test]
+fn a_server_may_be_given_by_its_unit_alone() {
+    for unit in ["apache2", "apache2.service", "httpd@blue.service"] {
+        let settings = accepted(&format!("[[server]]\nunit = \"{unit}\""));
+        let [server] = settings.servers.as_slice() else { panic!("{:?}", settings.servers) };
+        assert_eq!(server.unit.as_deref(), unit.split(".service").next());
+        assert_eq!(server.pid_file, None);
+    }
+}
+
+#[test]
+fn where_the_error_log_is_may_be_said() {
+    let settings = accepted("[[server]]\nunit = \"a\"\nerror_log = \"/var/log/x\"");
+    let [server] = settings.servers.as_slice() else { panic!("{:?}", settings.servers) };
+    assert_eq!(server.error_log, ErrorLogSetting::Path("/var/log/x".into()));
+}
+
+#[test]
+fn root_runs_nothing_that_others_may_change() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("httpd");
+    fs::write(&file, "").unwrap();
+    for key in ["program", "environment_file"] {
+        let text = format!("[[server]]\nunit = \"a\"\n{key} = \"{}\"", file.display());
+        fs::set_permissions(&file, Permissions::from_mode(0o755)).unwrap();
+        accepted(&text);
+        fs::set_permissions(&file, Permissions::from_mode(0o777)).unwrap();
+        if geteuid().is_root() {
+            let expected = format!(
+                "/g.toml:3: server[0].{key}: must be writable by root alone, as gracekeeper runs \
+                 as root: others may write {}: its mode is 0777, its owner 0",
+                file.display()
+            );
+            assert_eq!(refusal(&text), expected);
+        } else {
+            accepted(&text);
+        }
+    }
+    let none_yet = directory.path().join("nothing/httpd");
+    accepted(&format!("[[server]]\nunit = \"a\"\nprogram = \"{}\"", none_yet.display()));
+}
+
+#[test]
 fn what_a_later_version_follows_is_told() {
     let settings = accepted(
         "[watch]\nstate_dir = \"/x\"\ntls_probe = \"off\"\nask_httpd = false\ninterval = \"1s\"\n\
@@ -126,14 +184,7 @@ fn what_a_later_version_follows_is_told() {
          [reload]\nmode = \"off\"\nsettle = \"1s\"\nwindows = [\"02:00-03:00\"]\n\
          [reload.drain]\nterminate_after = \"off\"\n",
     );
-    let expected = [
-        "watch.state_dir",
-        "server[0].status_url",
-        "server[1].unit",
-        "server[1].error_log",
-        "reload.settle",
-        "reload.windows",
-    ];
+    let expected = ["reload.settle", "reload.windows"];
     assert_eq!(settings.without_effect, expected);
 }
 
@@ -239,11 +290,7 @@ fn servers_must_be_told_apart_and_found() {
         ("server = 1", "1: server: must be an array of tables, [[server]], is the integer 1"),
         ("[server]\nname = \"x\"", "1: server: must be an array of tables, [[server]], is a table"),
         ("server = [1]", "1: server: must be an array of tables, [[server]], is the integer 1"),
-        ("\n[[server]]\nname = \"x\"", "2: server[0]: needs pid_file"),
-        (
-            "\n[[server]]\nunit = \"x.service\"",
-            "2: server[0]: needs pid_file; unit alone is not followed in this version",
-        ),
+        ("\n[[server]]\nname = \"x\"", "2: server[0]: needs pid_file or unit"),
         (
             "[[server]]\nname=\"x\"\npid_file=\"/x\"\n[[server]]\nname=\"x\"\npid_file=\"/y\"",
             "5: server[1].name: the name \"x\" is also that of server[0]",
@@ -253,7 +300,7 @@ fn servers_must_be_told_apart_and_found() {
             "4: server[1].pid_file: the pid file \"/x\" is also that of server[0]",
         ),
         (
-            "[[server]]\npid_file=\"/x\"\nunit=\"x\"\n[[server]]\npid_file=\"/y\"\nunit=\"x\"",
+            "[[server]]\npid_file=\"/x\"\nunit=\"x\"\n[[server]]\npid_file=\"/y\"\nunit=\"x.service\"",
             "6: server[1].unit: the unit \"x\" is also that of server[0]",
         ),
     ]);
@@ -275,7 +322,19 @@ fn what_a_server_is_said_to_have_is_checked() {
         ),
         (
             "[[server]]\npid_file=\"/x\"\nstatus_url=\"127.0.0.1\"",
-            "3: server[0].status_url: must be an http or https URL without credentials, is \"127.0.0.1\"",
+            "3: server[0].status_url: must be an http URL without credentials, as https is not spoken here, is \"127.0.0.1\"",
+        ),
+        (
+            "[[server]]\npid_file=\"/x\"\nstatus_url=\"https://h/server-status?auto\"",
+            "3: server[0].status_url: must be an http URL without credentials, as https is not spoken here, is \"https://h/server-status?auto\"",
+        ),
+        (
+            "[[server]]\nunit=\"apache2.socket\"",
+            "2: server[0].unit: must be the name of a systemd service, is \"apache2.socket\"",
+        ),
+        (
+            "[[server]]\nunit=\"../x\"",
+            "2: server[0].unit: must be the name of a systemd service, is \"../x\"",
         ),
         (
             "[[server]]\npid_file=\"/x\"\nerror_log=\"log\"",

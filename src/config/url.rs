@@ -8,6 +8,7 @@ use hyper::Uri;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Url {
     text: String,
+    uri: Uri,
     is_plain: bool,
     is_loopback: bool,
 }
@@ -32,12 +33,22 @@ impl Url {
             return None;
         }
         let is_loopback = is_loopback(authority.host())?;
-        Some(Self { text: text.to_owned(), is_plain, is_loopback })
+        Some(Self { text: text.to_owned(), uri, is_plain, is_loopback })
     }
 
     /// As it was written.
     pub(super) fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// As it is asked for.
+    pub(super) const fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    /// It is http, not https.
+    pub(super) const fn is_plain(&self) -> bool {
+        self.is_plain
     }
 
     /// What is sent to it crosses a network unencrypted.

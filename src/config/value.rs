@@ -6,9 +6,11 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::geteuid;
 use toml::{Spanned, de::DeValue};
 
 use super::{duration, error::Cause, url::Url, window};
+use crate::trusted_path::{Distrust, trusted_file};
 
 /// A value as typed, with its place in the text.
 pub(super) type Typed<'text> = Spanned<DeValue<'text>>;
@@ -29,6 +31,11 @@ pub(super) enum WordOr<T> {
 
 /// A text of this length is quoted whole in a message.
 const QUOTED: usize = 80;
+
+/// systemd's own limit, without `.service`.
+const LONGEST_UNIT: usize = 255 - ".service".len();
+/// What runs no httpd.
+const OTHER_UNITS: [&str; 6] = [".socket", ".target", ".timer", ".path", ".slice", ".scope"];
 
 /// What TOML calls no printable character, and what would turn or hide the text around it.
 const INVISIBLE: [RangeInclusive<char>; 5] = [
@@ -115,6 +122,39 @@ pub(super) fn url(typed: &Typed<'_>) -> Result<Url, Fault> {
     text_of(typed)
         .and_then(Url::parse)
         .ok_or_else(|| must_be(typed, "an http or https URL without credentials"))
+}
+
+/// A URL to ask without TLS.
+pub(super) fn plain_url(typed: &Typed<'_>) -> Result<Url, Fault> {
+    text_of(typed).and_then(Url::parse).filter(Url::is_plain).ok_or_else(|| {
+        must_be(typed, "an http URL without credentials, as https is not spoken here")
+    })
+}
+
+/// A file that gracekeeper will run or have read by a shell. As root it refuses one that others
+/// may change; that there is none yet is no error.
+pub(super) fn own_file(typed: &Typed<'_>) -> Result<PathBuf, Fault> {
+    let path = absolute_path(typed)?;
+    if geteuid().is_root()
+        && let Err(distrust @ Distrust::Exposed { .. }) = trusted_file(&path, 0)
+    {
+        return Err(fault(typed, Cause::Distrusted(distrust.to_string())));
+    }
+    Ok(path)
+}
+
+/// A systemd service, without `.service`.
+pub(super) fn unit(typed: &Typed<'_>) -> Result<String, Fault> {
+    let is_unit = |name: &str| {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b":_.\\@-".contains(&byte);
+        !name.is_empty() && name.len() <= LONGEST_UNIT && name.bytes().all(is_plain)
+    };
+    text_of(typed)
+        .map(|text| text.strip_suffix(".service").unwrap_or(text))
+        .filter(|name| is_unit(name))
+        .filter(|name| !OTHER_UNITS.iter().any(|other| name.ends_with(other)))
+        .map(str::to_owned)
+        .ok_or_else(|| must_be(typed, "the name of a systemd service"))
 }
 
 pub(super) fn time_window(typed: &Typed<'_>) -> Result<String, Fault> {

@@ -1,7 +1,12 @@
 //! Bytes to values: total functions that never panic, whatever the bytes.
 
+pub mod base_arguments;
 pub mod command_line;
+pub mod error_log;
+pub mod includes;
 pub mod main_configuration;
 pub mod pid_file;
 pub mod process_stat;
+pub mod run_configuration;
 pub mod scoreboard;
+pub mod server_status;

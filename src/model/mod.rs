@@ -5,6 +5,7 @@ pub mod label;
 pub mod log;
 pub mod process;
 pub mod scoreboard;
+pub mod server_status;
 pub mod snapshot;
 pub mod source;
 pub mod time;

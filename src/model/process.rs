@@ -36,8 +36,11 @@ pub enum ProcessState {
 /// What a child of the parent is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ChildRole {
-    /// The parent's own program: it serves requests, or it is the cgid daemon.
+    /// The parent's own program: it serves requests.
     Httpd,
+    /// The parent's own program, and it ignores the ends of its own children: the cgid daemon, which
+    /// any restart replaces.
+    Daemon,
     /// Another program: a piped logger, a pass phrase dialog.
     Helper,
 }
@@ -71,6 +74,9 @@ pub struct ProcessTable {
     pub catches_crashes: bool,
     /// Every child, zombies included, by its process number.
     pub children: BTreeMap<Pid, Child>,
+    /// Some children of the oldest, that were read after the pid file was: each ran then, and
+    /// nobody had told it to end. Only while a restart's type depends on it.
+    pub well: Vec<ProcessId>,
 }
 
 /// What Prometheus' client libraries tell of their process.

@@ -38,6 +38,12 @@ pub enum TraceKind {
     PidFileRemoved,
     /// The parent, or a process that is or was its child, ended.
     Exited(ProcessId),
+    /// Its parent took note of the end of a child, before anything that is stamped after this in
+    /// the same look. Where that order is not certain, there is no such trace.
+    Reaped(ProcessId),
+    /// The parent had not yet taken note of the end of a child, after everything that is stamped
+    /// before this.
+    Lingers(ProcessId),
 }
 
 /// The pid file as it is now.

@@ -21,6 +21,9 @@ const MAY_BECOME_ANOTHER: u64 = 1_000_000;
 /// A parent that nobody reaps is given up after this time: why it ended will not be known.
 const REAPED_WITHIN: u64 = 3_000_000;
 
+/// So many children are asked whether they are well: one that is proves that a restart let it live.
+const MOST_EXAMINED: usize = 8;
+
 /// Every process of one server that is, or was, a child of one of its parents.
 #[derive(Debug, Default)]
 pub struct Children {
@@ -174,7 +177,8 @@ impl Children {
                 children.insert(*pid, *child);
             }
         }
-        Ok(process::ProcessTable { state: own.state, catches_crashes, children })
+        let well = Vec::new();
+        Ok(process::ProcessTable { state: own.state, catches_crashes, children, well })
     }
 
     /// A held child needs no reading: its end would have been reported.
@@ -195,7 +199,7 @@ impl Children {
             return Some(*child);
         }
         let row = table.row(pid).ok()?;
-        let role = if row.name == parent.name { ChildRole::Httpd } else { ChildRole::Helper };
+        let role = role(&row, parent, table);
         let child = Child { id: row.id, role, state: row.state };
         // A zombie too: it came and went since the last look, and its status may be asked.
         if !self.ended.contains_key(&row.id) {
@@ -203,6 +207,31 @@ impl Children {
         }
         self.known.insert(pid, child);
         Some(child)
+    }
+}
+
+/// Those of the oldest children that run, and that nobody has told to end.
+#[must_use]
+pub fn well(seen: &process::ProcessTable, table: &ProcessTable) -> Vec<ProcessId> {
+    let httpds = seen.children.values().filter(|child| child.role == ChildRole::Httpd);
+    let living = httpds.filter(|child| child.state != ProcessState::Ended);
+    let mut oldest: Vec<ProcessId> = living.map(|child| child.id).collect();
+    oldest.sort_by_key(|id| (id.started, id.pid));
+    oldest.truncate(MOST_EXAMINED);
+    oldest.retain(|id| {
+        let runs = |row: Row| row.id == *id && row.state == ProcessState::Alive;
+        table.is_doomed(id.pid) == Ok(false) && table.row(id.pid).is_ok_and(runs)
+    });
+    oldest
+}
+
+fn role(row: &Row, parent: &Row, table: &ProcessTable) -> ChildRole {
+    if row.name != parent.name {
+        ChildRole::Helper
+    } else if table.ignores_children(row.id.pid) == Ok(true) {
+        ChildRole::Daemon
+    } else {
+        ChildRole::Httpd
     }
 }
 

@@ -1,7 +1,10 @@
 //! One file per outside thing: reads, stamps, hands over.
 
+pub mod asked;
 pub mod children;
 pub mod discovery;
+pub mod environment;
+pub mod error_log;
 pub mod kernel;
 pub mod main_configuration;
 pub mod moments;
@@ -14,3 +17,5 @@ pub mod reader;
 pub mod regular_file;
 pub mod scoreboard;
 pub mod server;
+pub mod server_status;
+pub mod wake;

@@ -1,9 +1,15 @@
 //! The moment at which things happen: pidfds and inotify, stamped as the kernel reports them.
 //!
 //! One descriptor waits for all of it, so that a look follows at once and nothing is polled.
+//!
+//! What becomes ready is reported in its order, once, as it becomes so (edge-triggered epoll keeps a
+//! queue). That tells on which side of a file's event a child was reaped, and so a hard restart from
+//! a graceful one: the former waits for its children before it reads its configuration.
+
+mod processes;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     io,
     mem::MaybeUninit,
@@ -20,9 +26,9 @@ use rustix::{
     event::{Timespec, epoll},
     fs::inotify::{self, ReadFlags, WatchFlags},
     io::Errno,
-    process::{PidfdFlags, Resource, getrlimit, pidfd_open},
 };
 
+use self::processes::Processes;
 use crate::{
     clock,
     model::{
@@ -34,11 +40,11 @@ use crate::{
 
 /// As many descriptors as one system call reports; the next one reports the rest.
 const BATCH: usize = 256;
+/// Reported once, in the order in which things became so. Of a pidfd `HUP` is the reaping.
+const EDGES: epoll::EventFlags = epoll::EventFlags::IN.union(epoll::EventFlags::ET);
 const INOTIFY: u64 = 0;
 const WAKE: u64 = 1;
 const FIRST_PROCESS: u64 = 2;
-/// Descriptors that are no pidfds: as many connections as are taken, and as much again.
-const FOR_OTHERS: u64 = 512;
 
 /// A trace and the server that it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,13 +62,6 @@ pub struct Happened {
     pub traces: Vec<Stamped>,
     /// Another thread wants the watch's attention.
     pub woken: bool,
-}
-
-#[derive(Debug)]
-struct Held {
-    server: usize,
-    token: u64,
-    pidfd: OwnedFd,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,11 +86,7 @@ pub struct Moments {
     epoll: OwnedFd,
     inotify: Option<OwnedFd>,
     wake: OwnedFd,
-    held: BTreeMap<ProcessId, Held>,
-    tokens: BTreeMap<u64, ProcessId>,
-    next_token: u64,
-    /// How many processes may be held.
-    budget: usize,
+    processes: Processes,
     watches: BTreeMap<i32, Vec<Watched>>,
 }
 
@@ -106,18 +101,9 @@ impl Moments {
         let inotify = inotify::init(flags).ok();
         if let Some(inotify) = &inotify {
             let data = epoll::EventData::new_u64(INOTIFY);
-            epoll::add(&epoll, inotify, data, epoll::EventFlags::IN)?;
+            epoll::add(&epoll, inotify, data, EDGES)?;
         }
-        Ok(Self {
-            epoll,
-            inotify,
-            wake,
-            held: BTreeMap::new(),
-            tokens: BTreeMap::new(),
-            next_token: FIRST_PROCESS,
-            budget: budget(),
-            watches: BTreeMap::new(),
-        })
+        Ok(Self { epoll, inotify, wake, processes: Processes::new(), watches: BTreeMap::new() })
     }
 
     /// Holds a process, so that its end is reported. `confirm` reads its identity again once it is
@@ -128,55 +114,29 @@ impl Moments {
         id: ProcessId,
         confirm: impl FnOnce(Pid) -> Option<ProcessId>,
     ) -> bool {
-        if self.held.contains_key(&id) {
-            return true;
-        }
-        if self.held.len() >= self.budget {
-            return false;
-        }
-        let Some(pid) = rustix::process::Pid::from_raw(id.pid.as_raw()) else {
-            return false;
-        };
-        let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else {
-            return false;
-        };
-        if confirm(id.pid) != Some(id) {
-            return false;
-        }
-        let token = self.next_token;
-        let data = epoll::EventData::new_u64(token);
-        if epoll::add(&self.epoll, &pidfd, data, epoll::EventFlags::IN).is_err() {
-            return false;
-        }
-        self.next_token += 1;
-        self.tokens.insert(token, id);
-        self.held.insert(id, Held { server, token, pidfd });
-        true
+        self.processes.hold(&self.epoll, server, id, confirm)
     }
 
     /// Whether the end of this process will be reported.
     #[must_use]
     pub fn holds(&self, id: &ProcessId) -> bool {
-        self.held.contains_key(id)
+        self.processes.holds(id)
     }
 
     /// The descriptor of a held process, also after it ended.
     #[must_use]
     pub fn pidfd(&self, id: &ProcessId) -> Option<&OwnedFd> {
-        self.held.get(id).map(|held| &held.pidfd)
+        self.processes.pidfd(id)
     }
 
-    /// Lets a process go.
+    /// Lets a process go. Of one that has ended the reaping is still reported.
     pub fn release(&mut self, id: &ProcessId) {
-        if let Some(held) = self.held.remove(id) {
-            self.tokens.remove(&held.token);
-        }
+        self.processes.release(id);
     }
 
     /// Lets go of all that was held and watched for a server.
     pub fn forget(&mut self, server: usize) {
-        self.held.retain(|_, held| held.server != server);
-        self.tokens.retain(|_, id| self.held.contains_key(id));
+        self.processes.forget(server);
         for watched in self.watches.values_mut() {
             watched.retain(|watched| watched.server() != server);
         }
@@ -227,14 +187,24 @@ impl Moments {
         }
         let at = clock::now();
         let batch = events.len();
+        let mut files_read = false;
         for event in events {
             match event.data.u64() {
-                INOTIFY => self.read_inotify(at, happened),
+                INOTIFY => {
+                    self.read_inotify(at, happened);
+                    files_read = true;
+                }
                 WAKE => {
                     self.drain_wake();
                     happened.woken = true;
                 }
-                token => self.notice_exit(token, at, happened),
+                token => {
+                    // The kernel's record is packed.
+                    let flags = event.flags;
+                    let reaped = flags.contains(epoll::EventFlags::HUP);
+                    let stamped = self.processes.notice(&self.epoll, token, reaped, files_read, at);
+                    happened.traces.extend(stamped);
+                }
             }
         }
         Ok(batch)
@@ -253,19 +223,6 @@ impl Moments {
         self.watches.retain(|_, watched| !watched.is_empty());
     }
 
-    fn notice_exit(&mut self, token: u64, at: Moment, happened: &mut Happened) {
-        let Some(id) = self.tokens.remove(&token) else {
-            return;
-        };
-        let Some(held) = self.held.get(&id) else {
-            return;
-        };
-        // An ended process is readable for good: it has been reported.
-        let _ = epoll::delete(&self.epoll, &held.pidfd);
-        let trace = Trace { at, kind: TraceKind::Exited(id) };
-        happened.traces.push(Stamped { server: held.server, trace });
-    }
-
     fn drain_wake(&self) {
         let mut buffer = [0_u8; 64];
         while rustix::io::read(&self.wake, &mut buffer).is_ok_and(|read| read == buffer.len()) {}
@@ -275,8 +232,9 @@ impl Moments {
         let Some(inotify) = &self.inotify else { return };
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(inotify.as_fd(), &mut buffer);
-        for _ in 0..BATCH {
-            let Ok(event) = reader.next() else { break };
+        let mut opened = BTreeSet::new();
+        // Until it is empty: only then does it become ready again.
+        while let Ok(event) = reader.next() {
             let name = event.file_name().map(|name| OsString::from_vec(name.to_bytes().to_vec()));
             if event.events().contains(ReadFlags::IGNORED) {
                 self.watches.remove(&event.wd());
@@ -285,17 +243,15 @@ impl Moments {
             for watched in self.watches.get(&event.wd()).into_iter().flatten() {
                 let stamped = meaning(watched, event.events(), name.as_ref())
                     .map(|(server, kind)| Stamped { server, trace: Trace { at, kind } });
+                let opens = |it: &Stamped| it.trace.kind == TraceKind::ConfigOpened;
+                opened.extend(stamped.filter(opens).map(|it| it.server));
                 happened.traces.extend(stamped);
             }
         }
+        for server in opened {
+            happened.traces.extend(self.processes.lingering(server, at));
+        }
     }
-}
-
-/// Connections and files need descriptors too; who is not held is followed in the process table.
-fn budget() -> usize {
-    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let budget = if limit > 2 * FOR_OTHERS { limit - FOR_OTHERS } else { limit / 2 };
-    usize::try_from(budget).unwrap_or(usize::MAX)
 }
 
 fn meaning(
@@ -425,10 +381,39 @@ mod tests {
         let ended: Vec<_> = happened.traces.iter().map(|it| (it.server, it.trace.kind)).collect();
         assert_eq!(ended, [(4, TraceKind::Exited(id))]);
         child.wait().unwrap();
-        assert_eq!(kinds(&mut moments), []);
         assert!(moments.pidfd(&id).is_some(), "its status may still be asked");
         moments.release(&id);
         assert!(!moments.holds(&id));
+        let reaped = moments.processes.tells_of_reaping.then_some((4, TraceKind::Reaped(id)));
+        assert_eq!(kinds(&mut moments), reaped.into_iter().collect::<Vec<_>>());
+        assert_eq!(kinds(&mut moments), []);
+    }
+
+    #[test]
+    fn an_ended_child_that_is_not_reaped_lingers_when_the_configuration_is_opened() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("httpd.conf");
+        fs::write(&path, "").unwrap();
+        let mut child = Command::new("true").spawn().unwrap();
+        let pid = Pid::new(i32::try_from(child.id()).unwrap()).unwrap();
+        let id = ProcessId { pid, started: Uptime::from_micros(1) };
+        let (mut moments, _wake) = moments();
+        moments.watch_configuration(0, &path);
+        assert!(moments.hold(0, id, |_| Some(id)));
+        assert_eq!(next(&mut moments).traces[0].trace.kind, TraceKind::Exited(id));
+        fs::read(&path).unwrap();
+        let lingers = moments.processes.tells_of_reaping.then_some((0, TraceKind::Lingers(id)));
+        let opened = [(0, TraceKind::ConfigOpened)];
+        let expected: Vec<_> = opened.into_iter().chain(lingers).collect();
+        assert_eq!(kinds(&mut moments), expected);
+        moments.release(&id);
+        fs::read(&path).unwrap();
+        assert_eq!(kinds(&mut moments).len(), 1 + usize::from(lingers.is_some()), "let go");
+        child.wait().unwrap();
+        fs::read(&path).unwrap();
+        let reaped = lingers.map(|_| (0, TraceKind::Reaped(id)));
+        let expected: Vec<_> = reaped.into_iter().chain(opened).collect();
+        assert_eq!(kinds(&mut moments), expected, "reaped before it was opened");
     }
 
     #[test]

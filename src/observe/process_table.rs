@@ -16,6 +16,10 @@ use crate::{
 
 /// SIGSEGV in a signal mask.
 const SEGV: u64 = 1 << 10;
+/// SIGCHLD.
+const CHLD: u64 = 1 << 16;
+/// What ends a child that a hard restart waits for: SIGHUP, SIGKILL, SIGTERM.
+const DEADLY: u64 = 1 << 0 | 1 << 8 | 1 << 14;
 
 /// A mounted procfs.
 #[derive(Clone, Debug)]
@@ -61,6 +65,20 @@ impl ProcessTable {
     pub fn catches_crashes(&self, pid: Pid) -> Result<bool, Why> {
         let status = self.process(pid)?.status().map_err(|error| proc_why(&error))?;
         Ok(status.sigcgt & SEGV != 0)
+    }
+
+    /// Whether the process ignores the ends of its children: of httpd's children the cgid daemon
+    /// does.
+    pub fn ignores_children(&self, pid: Pid) -> Result<bool, Why> {
+        let status = self.process(pid)?.status().map_err(|error| proc_why(&error))?;
+        Ok(status.sigign & CHLD != 0)
+    }
+
+    /// Whether a deadly signal waits for the process to take it: it is stopped, or deep in the
+    /// kernel, or frozen.
+    pub fn is_doomed(&self, pid: Pid) -> Result<bool, Why> {
+        let status = self.process(pid)?.status().map_err(|error| proc_why(&error))?;
+        Ok((status.sigpnd | status.shdpnd) & DEADLY != 0)
     }
 
     /// The numbers of a process's children, zombies included.

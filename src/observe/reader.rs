@@ -1,8 +1,9 @@
 //! The reading process: keeps the privilege to read other processes' memory, has no network, and
 //! hands over plain numbers.
 //!
-//! A request is a process's identity, an answer its decoded scoreboard or a closed reason. The
-//! other side names no path and no address, so the most that it can ask for is this.
+//! A request is a process's identity, an answer its decoded scoreboard, the environment of one that
+//! has a scoreboard, or a closed reason. The other side names no path and no address, so the most
+//! that it can ask for is this.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +18,10 @@ use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use procfs::process::{MMPermissions, MemoryMap};
 use serde::{Deserialize, Serialize};
 
-use super::process_table::{ProcessTable, Row, proc_why, why};
+use super::{
+    environment,
+    process_table::{ProcessTable, Row, proc_why, why},
+};
 use crate::{
     clock,
     decode::scoreboard::{Family, FamilyMember, Reading, could_be, decode, layout::Layout},
@@ -46,8 +50,19 @@ const MAY_BECOME_ANOTHER: Duration = Duration::from_secs(1);
 pub struct Request {
     /// Returned in the answer, so that a late one is known as such.
     pub serial: u64,
-    /// Whose scoreboard.
+    /// Of whom.
     pub parent: ProcessId,
+    /// What of it.
+    pub wanted: Wanted,
+}
+
+/// What of a parent is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Wanted {
+    /// Its scoreboard, as it is now.
+    Scoreboard,
+    /// The environment that it was started with.
+    Environment,
 }
 
 /// What is answered.
@@ -55,8 +70,17 @@ pub struct Request {
 pub struct Answer {
     /// The request's.
     pub serial: u64,
+    /// What was wanted, or why there is none.
+    pub given: Given,
+}
+
+/// What is given to whom wanted it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Given {
     /// The scoreboard, or why there is none.
-    pub scoreboard: Result<Scoreboard, Why>,
+    Scoreboard(Result<Scoreboard, Why>),
+    /// Assignments that end in NUL, or why there are none.
+    Environment(Result<Vec<u8>, Why>),
 }
 
 /// Where a parent's scoreboard was found.
@@ -103,8 +127,11 @@ pub fn serve(table: &ProcessTable, mut stream: impl Read + Write) -> io::Result<
             parents.clear();
         }
         let known = parents.entry(request.parent).or_default();
-        let scoreboard = read(table, request.parent, known);
-        send(&mut stream, &Answer { serial: request.serial, scoreboard })?;
+        let given = match request.wanted {
+            Wanted::Scoreboard => Given::Scoreboard(read(table, request.parent, known)),
+            Wanted::Environment => Given::Environment(environment(table, request.parent, known)),
+        };
+        send(&mut stream, &Answer { serial: request.serial, given })?;
     }
     Ok(())
 }
@@ -148,6 +175,20 @@ fn receive<T: for<'a> Deserialize<'a>>(
         }
         bytes.extend(chunk.iter().take(read));
     }
+}
+
+/// An environment may hold secrets, and the other side can be reached from the network: only a
+/// process in whose own memory a scoreboard was found hands it over, which no other program has.
+fn environment(table: &ProcessTable, parent: ProcessId, known: &mut Known) -> Result<Vec<u8>, Why> {
+    if known.place.is_none() {
+        read(table, parent, known)?;
+    }
+    let in_memory =
+        known.place.as_ref().is_some_and(|it| matches!(it.segment, Segment::Memory { .. }));
+    if !in_memory {
+        return Err(Why::Permission);
+    }
+    environment::of(table, parent)
 }
 
 fn read(table: &ProcessTable, parent: ProcessId, known: &mut Known) -> Result<Scoreboard, Why> {

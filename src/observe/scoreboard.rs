@@ -7,11 +7,14 @@ use std::{
         unix::{net::UnixStream, process::CommandExt},
     },
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command},
     time::Duration,
 };
 
-use super::reader::{Answer, Request, send, take_frame};
+use super::{
+    error_log::{client::LogReader, message},
+    reader::{Answer, Given, Request, Wanted, send, take_frame},
+};
 use crate::model::{process::ProcessId, scoreboard::Scoreboard, snapshot::Part, source::Why};
 
 /// A look must not wait longer for one source.
@@ -31,10 +34,17 @@ pub struct ScoreboardReader {
 }
 
 impl ScoreboardReader {
-    /// Starts the reading process. To be called while this process still has its privileges.
+    /// Starts the reading process, of which nobody will ask error logs.
     pub fn start(procfs: &Path) -> io::Result<Self> {
+        Self::start_with_logs(procfs).map(|(scoreboards, _)| scoreboards)
+    }
+
+    /// Starts the reading process, one socket for scoreboards and one for error logs. To be called
+    /// while this process still has its privileges.
+    pub fn start_with_logs(procfs: &Path) -> io::Result<(Self, LogReader)> {
         let (own, other) = UnixStream::pair()?;
         own.set_write_timeout(Some(PATIENCE))?;
+        let (logs, others_logs) = message::pair()?;
         #[expect(clippy::disallowed_methods, reason = "this program itself, nothing else")]
         let process = Command::new("/proc/self/exe")
             .arg0("gracekeeper")
@@ -43,27 +53,42 @@ impl ScoreboardReader {
             .arg(procfs)
             .env_clear()
             .stdin(OwnedFd::from(other))
-            .stdout(Stdio::null())
+            .stdout(others_logs)
             // prefork signals its whole process group, which must not be ours.
             .process_group(0)
             .spawn()?;
-        Ok(Self { stream: own, process, serial: 0, overdue: false, partial: Vec::new() })
+        let partial = Vec::new();
+        let reader = Self { stream: own, process, serial: 0, overdue: false, partial };
+        Ok((reader, LogReader::new(logs)?))
     }
 
     /// Asks for a parent's scoreboard.
     pub fn read(&mut self, parent: ProcessId) -> Part<Scoreboard> {
-        match self.try_read(parent) {
-            Ok(Ok(scoreboard)) => Part::Seen(scoreboard),
-            Ok(Err(why)) => Part::Unseen(why),
-            Err(error) if is_timeout(&error) => {
-                self.overdue = true;
-                Part::Unseen(Why::Timeout)
-            }
-            Err(_) => Part::Unseen(Why::Other),
+        match self.give(parent, Wanted::Scoreboard) {
+            Ok(Given::Scoreboard(Ok(scoreboard))) => Part::Seen(scoreboard),
+            Ok(Given::Scoreboard(Err(why))) | Err(why) => Part::Unseen(why),
+            Ok(Given::Environment(_)) => Part::Unseen(Why::Other),
         }
     }
 
-    fn try_read(&mut self, parent: ProcessId) -> io::Result<Result<Scoreboard, Why>> {
+    /// Asks for the environment that a parent was started with: assignments that end in NUL, at
+    /// most [`super::environment::LONGEST`] bytes. Where this process may read it, it need not ask.
+    pub fn environment(&mut self, parent: ProcessId) -> Result<Vec<u8>, Why> {
+        match self.give(parent, Wanted::Environment)? {
+            Given::Environment(environment) => environment,
+            Given::Scoreboard(_) => Err(Why::Other),
+        }
+    }
+
+    fn give(&mut self, parent: ProcessId, wanted: Wanted) -> Result<Given, Why> {
+        self.try_give(parent, wanted).map_err(|error| {
+            let is_late = is_timeout(&error);
+            self.overdue |= is_late;
+            if is_late { Why::Timeout } else { Why::Other }
+        })
+    }
+
+    fn try_give(&mut self, parent: ProcessId, wanted: Wanted) -> io::Result<Given> {
         if self.overdue {
             self.stream.set_read_timeout(Some(GLANCE))?;
             self.answer()?;
@@ -71,11 +96,11 @@ impl ScoreboardReader {
         }
         self.serial += 1;
         self.stream.set_read_timeout(Some(PATIENCE))?;
-        send(&mut self.stream, &Request { serial: self.serial, parent })?;
+        send(&mut self.stream, &Request { serial: self.serial, parent, wanted })?;
         loop {
             let answer = self.answer()?;
             if answer.serial == self.serial {
-                return Ok(answer.scoreboard);
+                return Ok(answer.given);
             }
         }
     }

@@ -11,7 +11,7 @@ use rustix::process::{Pid as RawPid, getpgid, getpgrp, getpid, setpgid};
 
 pub use self::remember::Past;
 use super::{
-    children::Children,
+    children::{self, Children},
     discovery::{self, Found, Proof, Signature},
     moments::{Moments, absolute},
     pid_file::{self, PidFile},
@@ -20,8 +20,8 @@ use super::{
     scoreboard::ScoreboardReader,
 };
 use crate::model::{
-    process::{Pid, ProcessId, ProcessState},
-    snapshot::{ParentSighting, PidFileStamp, ServerSnapshot, Trace, TraceKind},
+    process::{self, Pid, ProcessId, ProcessState},
+    snapshot::{ParentSighting, Part, PidFileStamp, ServerSnapshot, Trace, TraceKind},
     source::Why,
     time::Moment,
 };
@@ -33,6 +33,9 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 /// A pid file that looks too old is compared with the configuration this often.
 const COMPARED_EVERY: Duration = Duration::from_secs(1);
+
+/// A parent that wrote its pid file has resumed, and its restart been given a type, within this time.
+const TYPED_WITHIN: Duration = Duration::from_secs(2);
 
 /// How a server is found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,6 +85,12 @@ pub struct ServerObserver {
     /// When a pid file was last compared with the configuration: reading that is itself reported
     /// as its opening, and would trigger the next look.
     compared: Option<Moment>,
+    /// The scoreboard was not to be read for want of privileges.
+    closed: bool,
+    /// The pid file as it was in the last look.
+    stamped: Option<PidFileStamp>,
+    /// When a sign of a restart was last seen.
+    restarted: Option<Moment>,
 }
 
 impl ServerObserver {
@@ -99,6 +108,9 @@ impl ServerObserver {
             doubt: None,
             next_look: None,
             compared: None,
+            closed: false,
+            stamped: None,
+            restarted: None,
         }
     }
 
@@ -150,7 +162,7 @@ impl ServerObserver {
         if let Some(path) = &self.configuration {
             instruments.moments.watch_configuration(self.number, path);
         }
-        let parent = self.parent.map(|id| self.sight(id, at, instruments));
+        let parent = self.parent.map(|id| self.sight(id, at, &traces, instruments));
         let seen = parent.as_ref().and_then(|parent| parent.processes.seen());
         let Instruments { table, moments, .. } = instruments;
         let fates = self.children.fates(self.parent, seen, at.uptime, table, moments);
@@ -165,13 +177,37 @@ impl ServerObserver {
         &mut self,
         id: ProcessId,
         at: Moment,
+        traces: &[Trace],
         instruments: &mut Instruments<'_>,
     ) -> ParentSighting {
         let pid_file = self.stamp(id);
         let Instruments { table, moments, scoreboards } = instruments;
-        let processes = self.children.read_parent(self.number, id, at.uptime, table, moments);
+        let mut processes = self.children.read_parent(self.number, id, at.uptime, table, moments);
+        if let Part::Seen(seen) = &mut processes
+            && self.examines(at, traces, seen, pid_file)
+        {
+            seen.well = children::well(seen, table);
+        }
         let scoreboard = scoreboards.read(id);
+        self.closed = scoreboard == Part::Unseen(Why::Permission);
         ParentSighting { id, processes, scoreboard, pid_file }
+    }
+
+    /// A restart may be over, and no scoreboard will tell its type.
+    fn examines(
+        &mut self,
+        at: Moment,
+        traces: &[Trace],
+        seen: &process::ProcessTable,
+        pid_file: Option<PidFileStamp>,
+    ) -> bool {
+        let written = traces.iter().any(|trace| trace.kind == TraceKind::PidFileWritten);
+        if written || pid_file != self.stamped || !seen.catches_crashes {
+            self.restarted = Some(at);
+        }
+        self.stamped = pid_file;
+        let recent = |restarted: Moment| at.since(restarted) < TYPED_WITHIN;
+        self.closed && self.restarted.is_some_and(recent)
     }
 
     fn pid_file(&self) -> Option<&Path> {

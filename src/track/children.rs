@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     event::{Event, ExitReason},
-    process::{Child, ExitStatus, ProcessId, ProcessState},
+    process::{Child, ChildRole, ExitStatus, Pid, ProcessId, ProcessState},
     scoreboard::{Generation, SlotRecord, WorkerStatus},
     snapshot::{Trace, TraceKind},
     time::Moment,
@@ -26,14 +26,36 @@ pub struct Nursery<'a> {
     pub at: Moment,
     /// The parent's children and this server's orphans; `None` if they could not be read.
     pub present: Option<&'a [Child]>,
-    /// The slots in use, if they were read and proven.
-    pub slots: &'a [SlotRecord],
+    /// Where worker children belong: by the slots, if they were read and proven.
+    pub placements: &'a Placements,
     /// The running generation; of the last parent, while there is none.
     pub running: Option<Descent>,
     /// What the kernel stamped since the last look.
     pub traces: &'a [Trace],
     /// Exit statuses learned in this look.
     pub statuses: &'a [(ProcessId, Option<ExitStatus>)],
+}
+
+/// The generations of children, by their numbers.
+pub type Placements = BTreeMap<Pid, Placement>;
+
+/// The generation of one child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// Its generation.
+    pub generation: Generation,
+    /// None of its workers is ready yet.
+    pub starting: bool,
+}
+
+/// What the slots tell.
+#[must_use]
+pub fn placements(slots: &[SlotRecord]) -> Placements {
+    let place = |slot: &SlotRecord| {
+        let placement = Placement { generation: slot.generation, starting: is_starting(slot) };
+        (slot.pid, placement)
+    };
+    slots.iter().map(place).collect()
 }
 
 /// Where a child comes from. Every parent counts its generations from zero, so the parent comes
@@ -150,15 +172,23 @@ impl ChildrenTracker {
             .iter()
             .filter_map(|trace| match trace.kind {
                 TraceKind::Exited(id) => Some((id, trace.at)),
-                TraceKind::ConfigOpened | TraceKind::PidFileWritten | TraceKind::PidFileRemoved => {
-                    None
-                }
+                TraceKind::ConfigOpened
+                | TraceKind::PidFileWritten
+                | TraceKind::PidFileRemoved
+                | TraceKind::Reaped(_)
+                | TraceKind::Lingers(_) => None,
             })
             .collect();
         let living: Option<BTreeSet<ProcessId>> = nursery.present.map(|present| {
             let living = present.iter().filter(|child| child.state != ProcessState::Ended);
             living.map(|child| child.id).collect()
         });
+        // The cgid daemon is known as such some moments after it was forked.
+        for child in nursery.present.into_iter().flatten() {
+            if child.role == ChildRole::Daemon {
+                self.workers.remove(&child.id);
+            }
+        }
         let mut departures = Vec::new();
         let exits = &mut self.exits;
         self.workers.retain(|id, descent| {
@@ -179,20 +209,19 @@ impl ChildrenTracker {
         let (Some(present), Some(running)) = (nursery.present, nursery.running) else {
             return;
         };
-        let slots: BTreeMap<_, _> = nursery.slots.iter().map(|slot| (slot.pid, slot)).collect();
         let mut started = 0;
         for child in present {
             // Its program may rename itself; the cgid daemon, which has the parent's program,
             // never has a slot.
-            let Some(slot) = slots.get(&child.id.pid) else {
+            let Some(place) = nursery.placements.get(&child.id.pid) else {
                 continue;
             };
             let known = self.workers.contains_key(&child.id);
-            if !known && slot.generation < running.generation && is_starting(slot) {
+            if !known && place.generation < running.generation && place.starting {
                 // Up to 2.4.17 a slot keeps its last child's generation until a worker is ready.
                 continue;
             }
-            let descent = Descent { parent: running.parent, generation: slot.generation };
+            let descent = Descent { parent: running.parent, generation: place.generation };
             if child.state != ProcessState::Ended {
                 self.workers.insert(child.id, descent);
                 started += u32::from(!known);

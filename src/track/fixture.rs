@@ -130,6 +130,7 @@ impl Story {
             state: ProcessState::Alive,
             catches_crashes: self.catches_crashes,
             children: rows.map(|child| (child.id.pid, child)).collect(),
+            well: Vec::new(),
         });
         let inode = self.pid_file;
         let pid_file = Some(PidFileStamp { written: after(self.pid_file).wall, inode });

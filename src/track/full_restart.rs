@@ -13,7 +13,7 @@ use crate::model::{
 };
 
 /// Start times are exact to this.
-const TICK: Duration = Duration::from_millis(10);
+pub(super) const TICK: Duration = Duration::from_millis(10);
 
 /// A server whose parent has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

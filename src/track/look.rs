@@ -1,7 +1,7 @@
 //! What the machines need of one snapshot, while a parent is known.
 
 use crate::model::{
-    process::{ProcessId, ProcessTable},
+    process::{ExitStatus, ProcessId, ProcessTable},
     scoreboard::{Global, Scoreboard, SlotRecord},
     snapshot::{ParentSighting, PidFileStamp, ServerSnapshot, Trace, TraceKind},
     time::Moment,
@@ -14,6 +14,8 @@ pub struct Look<'a> {
     pub at: Moment,
     /// What the kernel stamped since the last look.
     pub traces: &'a [Trace],
+    /// How processes ended, learned in this look.
+    pub statuses: &'a [(ProcessId, Option<ExitStatus>)],
     /// Who the parent is.
     pub parent: ProcessId,
     /// Its rows of the process table, if they were read.
@@ -31,6 +33,7 @@ impl<'a> Look<'a> {
         Self {
             at: snapshot.at,
             traces: &snapshot.traces,
+            statuses: &snapshot.statuses,
             parent: parent.id,
             table: parent.processes.seen(),
             scoreboard: parent.scoreboard.seen(),

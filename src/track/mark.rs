@@ -112,8 +112,11 @@ impl Mark {
     pub(super) fn first_trace(&self, look: &Look<'_>) -> Moment {
         let traces = look.traces.iter().filter_map(|trace| match trace.kind {
             TraceKind::ConfigOpened | TraceKind::Exited(_) => Some(trace.at),
-            // The end of this restart, or of the one before.
-            TraceKind::PidFileWritten | TraceKind::PidFileRemoved => None,
+            // The end of this restart, or of the one before; or something that follows an end.
+            TraceKind::PidFileWritten
+            | TraceKind::PidFileRemoved
+            | TraceKind::Reaped(_)
+            | TraceKind::Lingers(_) => None,
         });
         let left = look.slots().iter().flat_map(|slot| &slot.workers_left);
         let last_words = left

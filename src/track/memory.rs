@@ -74,6 +74,7 @@ pub(super) struct Story {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ParentMemory {
     pub(super) id: ProcessId,
+    pub(super) started: Moment,
     pub(super) restart: RestartMemory,
     pub(super) full: Option<FullRestart>,
 }

@@ -7,10 +7,12 @@ pub mod assessment;
 pub mod board;
 pub mod children;
 pub mod drain;
+mod family;
 #[cfg(test)]
 mod fixture;
 pub mod full_restart;
 pub mod histogram;
+mod inferred;
 pub mod look;
 mod mark;
 pub mod memory;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{look::Look, mark::Mark};
+use super::{family::Family, look::Look, mark::Mark};
 use crate::model::{event::RestartType, scoreboard::Global, snapshot::TraceKind, time::Moment};
 
 /// One restart that was gone through, before its type is known.
@@ -138,8 +138,16 @@ fn latest_write(trace: Option<Moment>, began: Moment, look: &Look<'_>) -> Option
 }
 
 /// The types of restarts that were gone through in one look.
-pub(super) fn kinds(from: &Mark, passages: &[Passage], look: &Look<'_>) -> Vec<RestartType> {
-    let (Some(before), Some(global)) = (from.restart_time, look.global()) else {
+pub(super) fn kinds(
+    from: &Mark,
+    passages: &[Passage],
+    family: &Family,
+    look: &Look<'_>,
+) -> Vec<RestartType> {
+    let Some(global) = look.global() else {
+        return family.kinds(passages.len(), look);
+    };
+    let Some(before) = from.restart_time else {
         return vec![RestartType::Unknown; passages.len()];
     };
     if before == global.restart_time {

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use self::remember::Absence;
 pub(super) use self::remember::RestartMemory;
 use super::{
+    family::Family,
     look::Look,
     mark::{Mark, serves},
     passage::{Milestones, Passage, completed, kinds, passages},
@@ -72,6 +73,8 @@ pub struct RestartTracker {
     milestones: Milestones,
     /// The last look that saw the scoreboard.
     seen: Option<Moment>,
+    /// Tells types while there is no scoreboard.
+    family: Family,
     unserved: UnservedTracker,
     /// Nobody looked for a while: until it is known what happened meanwhile.
     absence: Option<Absence>,
@@ -87,6 +90,7 @@ impl RestartTracker {
             shows_reading: false,
             milestones: Milestones { opened: Vec::new(), written: Vec::new() },
             seen: None,
+            family: Family::new(),
             unserved: UnservedTracker::new(),
             absence: None,
         }
@@ -135,6 +139,7 @@ impl RestartTracker {
         let reading = self.is_reading(look);
         let shown = self.shows_reading;
         self.milestones.collect(look);
+        self.family.observe(look, reading);
         self.notice_blindness(look);
         let mut events = Vec::new();
         if let State::Settled(mark) = self.state {
@@ -160,12 +165,17 @@ impl RestartTracker {
                 restarting.soon = from.look_again(look);
             }
         }
-        if let State::Settled(mark) = &self.state
-            && (look.scoreboard.is_some() || mark.generation.is_none())
-        {
-            self.milestones = Milestones::default();
+        if let State::Settled(mark) = &self.state {
+            if look.scoreboard.is_none() {
+                self.family.settle(look);
+            }
+            if look.scoreboard.is_some() || mark.generation.is_none() {
+                self.milestones = Milestones::default();
+            }
         }
-        events.extend(self.unserved.observe(look));
+        if self.unserved.waits() {
+            events.extend(self.unserved.observe(&births(look)));
+        }
         self.correct_after_absence(look, &mut events);
         events
     }
@@ -225,7 +235,7 @@ impl RestartTracker {
         let served = look.global().is_some_and(|global| serves(look, &global));
         let count = completed(from, milestones, look, served);
         let passages = passages(count, began, milestones, look);
-        let kinds = kinds(from, &passages, look);
+        let kinds = kinds(from, &passages, &self.family, look);
         for (index, (passage, kind)) in (0_u32..).zip(passages.iter().zip(&kinds)) {
             events.push(Event::Restarted {
                 kind: *kind,
@@ -240,6 +250,7 @@ impl RestartTracker {
                 self.unserved.restarted(*kind, began, resumed, left.advanced_by(index + 1));
             }
         }
+        self.family.begin_anew();
         let mark = mark_after(from, count, look);
         let left_over = mark.generation < look.global().map(|it| it.running_generation);
         let last = self.milestones.forget_completed();
@@ -251,6 +262,15 @@ impl RestartTracker {
             self.state = State::Restarting(Restarting::new(mark, began, false));
         }
     }
+}
+
+/// The generation and birth of every living child.
+fn births(look: &Look<'_>) -> Vec<(Generation, Moment)> {
+    let births = look.slots().iter().filter_map(|slot| {
+        let child = look.table?.living(slot.pid)?;
+        Some((slot.generation, look.at.at_uptime(child.id.started)))
+    });
+    births.collect()
 }
 
 impl Restarting {

@@ -6,19 +6,22 @@
 //! ```
 
 mod assess;
+mod infer;
 mod remember;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     assessment::ServerAssessment,
-    children::{ChildrenTracker, Departure, Descent, Nursery},
+    children::{self, ChildrenTracker, Departure, Descent, Nursery, Placements},
     drain::{Census, DrainTracker},
     full_restart::{FullRestart, Unserved},
+    inferred::InferredGenerations,
     look::Look,
     restart::RestartTracker,
     serving::ServingTracker,
     stop::{FailedRestart, StopTracker},
+    unserved::UnservedTracker,
     witness::{WitnessChange, WitnessTracker},
 };
 use crate::model::{
@@ -48,6 +51,9 @@ pub struct ServerTracker {
     parents: u32,
     /// The running generation; of the last parent, while there is none.
     running: Option<Generation>,
+    /// Generations by their restarts, while the scoreboard is closed.
+    inferred: Option<InferredGenerations>,
+    first_children: UnservedTracker,
     /// What the next parent to serve makes good.
     unserved: Option<Unserved>,
     /// Workers with a request, as long as no child was leaving.
@@ -73,6 +79,8 @@ impl ServerTracker {
             up: None,
             parents: 0,
             running: None,
+            inferred: None,
+            first_children: UnservedTracker::new(),
             unserved: None,
             busy: 0,
             children: ChildrenTracker::default(),
@@ -202,6 +210,8 @@ impl ServerTracker {
         self.up = Some(Up { id: parent.id, started, restart: self.restarts_of(started), full });
         self.parents += 1;
         self.running = None;
+        self.inferred = None;
+        self.first_children = UnservedTracker::new();
         self.drains = DrainTracker::default();
         events.push(Event::ParentAppeared { parent: parent.id, started });
     }
@@ -211,13 +221,14 @@ impl ServerTracker {
             return Vec::new();
         };
         let look = Look::at_parent(snapshot, parent);
-        let events = up.restart.observe(&look);
+        let mut events = up.restart.observe(&look);
         if let Some(global) = look.global() {
             self.running = Some(global.running_generation);
         }
         if let Some(full) = &mut up.full {
             full.observe(up.started, &look);
         }
+        self.infer(parent, &look, &mut events);
         events
     }
 
@@ -228,13 +239,11 @@ impl ServerTracker {
         events: &mut Vec<Event>,
     ) {
         let present = self.present(snapshot);
+        let placements = self.placements(snapshot);
         let (changes, departures) = self.children.observe(&Nursery {
             at: snapshot.at,
             present: present.as_deref(),
-            slots: self
-                .scoreboard(snapshot)
-                .and_then(|board| board.slots.as_deref())
-                .unwrap_or_default(),
+            placements: &placements,
             running: self.running_descent(),
             traces: &snapshot.traces,
             statuses: &snapshot.statuses,
@@ -271,9 +280,8 @@ impl ServerTracker {
             .filter(|left| own(&left.descent))
             .map(|left| (left.descent.generation, left.at))
             .collect();
-        let slots = self.scoreboard(snapshot).and_then(|board| board.slots.as_deref());
-        let named: Vec<Generation> =
-            slots.unwrap_or_default().iter().map(|slot| slot.generation).collect();
+        let placements = self.placements(snapshot);
+        let named: Vec<Generation> = placements.values().map(|place| place.generation).collect();
         events.extend(self.drains.observe(&Census {
             at: snapshot.at,
             living: &living,
@@ -307,6 +315,17 @@ impl ServerTracker {
 
     fn running_descent(&self) -> Option<Descent> {
         self.running.map(|generation| Descent { parent: self.parents, generation })
+    }
+
+    /// The generation of each child, by its slot or, where that cannot be read, by its birth.
+    fn placements(&self, snapshot: &ServerSnapshot) -> Placements {
+        let slots = self.scoreboard(snapshot).and_then(|board| board.slots.as_deref());
+        let inferred = self.inferred.as_ref().filter(|_| self.up.is_some());
+        match (slots, inferred) {
+            (Some(slots), _) => children::placements(slots),
+            (None, Some(inferred)) => inferred.placements(),
+            (None, None) => Placements::new(),
+        }
     }
 
     fn restart_since(&self) -> Option<Moment> {

@@ -49,7 +49,11 @@ impl StopTracker {
             match trace.kind {
                 TraceKind::PidFileRemoved => self.pid_file_removed = Some(trace.at),
                 TraceKind::PidFileWritten if names_parent => self.pid_file_removed = None,
-                TraceKind::PidFileWritten | TraceKind::ConfigOpened | TraceKind::Exited(_) => {}
+                TraceKind::PidFileWritten
+                | TraceKind::ConfigOpened
+                | TraceKind::Exited(_)
+                | TraceKind::Reaped(_)
+                | TraceKind::Lingers(_) => {}
             }
         }
     }

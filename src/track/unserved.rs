@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::look::Look;
 use crate::model::{
     event::{Event, RestartType},
     scoreboard::Generation,
@@ -39,15 +38,14 @@ impl UnservedTracker {
         self.waiting.push(Waiting { kind, began, resumed, generation });
     }
 
+    /// Whether a child is waited for.
+    pub(super) fn waits(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// The first child of a generation ends the unserved time of every restart up to it.
-    pub(super) fn observe(&mut self, look: &Look<'_>) -> Vec<Event> {
+    pub(super) fn observe(&mut self, births: &[(Generation, Moment)]) -> Vec<Event> {
         let mut events = Vec::new();
-        let Some(table) = look.table.filter(|_| !self.waiting.is_empty()) else { return events };
-        let births = look.slots().iter().filter_map(|slot| {
-            let child = table.living(slot.pid)?;
-            Some((slot.generation, look.at.at_uptime(child.id.started)))
-        });
-        let births: Vec<(Generation, Moment)> = births.collect();
         self.waiting.retain(|waiting| {
             let of_it = births.iter().filter(|(generation, _)| *generation >= waiting.generation);
             let born = of_it.map(|(_, born)| *born).min();

@@ -3,7 +3,7 @@
 use super::{Source, sources};
 
 /// A part of `src` and the parts that it may use besides itself; the longest name that fits counts.
-const LAYERS: [(&str, &[&str]); 19] = [
+const LAYERS: [(&str, &[&str]); 20] = [
     ("", &["*"]),
     ("model", &[]),
     ("decode", &["model"]),
@@ -12,16 +12,17 @@ const LAYERS: [(&str, &[&str]); 19] = [
     ("exit", &[]),
     ("version", &[]),
     ("log_format", &["model", "clock"]),
-    ("observe", &["model", "decode", "clock"]),
+    ("observe", &["model", "decode", "clock", "program", "trusted_path"]),
     ("expose", &["model", "track"]),
     ("expose::server", &["model", "clock", "expose"]),
     ("expose::web_config", &["model", "clock", "expose"]),
-    ("config", &[]),
+    ("config", &["trusted_path"]),
     ("cli", &["config", "exit", "log_format", "version"]),
     ("state", &["model", "decode", "clock", "track"]),
     ("watch", &["model", "clock", "observe", "track", "expose", "state"]),
     ("command", &["*"]),
-    ("program", &["clock"]),
+    ("program", &["model", "clock"]),
+    ("trusted_path", &[]),
     ("demo", &["clock", "program"]),
 ];
 

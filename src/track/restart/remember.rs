@@ -11,6 +11,7 @@ use crate::{
         time::{Moment, Timestamp, Uptime},
     },
     track::{
+        family::Family,
         look::Look,
         mark::{Mark, RESUMES_WITHIN, serves},
         passage::Milestones,
@@ -90,6 +91,7 @@ impl RestartTracker {
             shows_reading: memory.shows_reading,
             milestones: memory.milestones.clone(),
             seen: Some(now),
+            family: Family::new(),
             unserved: if recent { memory.unserved.clone() } else { UnservedTracker::new() },
             absence: Some(Absence {
                 since: memory.joined.unwrap_or(since),

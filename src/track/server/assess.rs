@@ -9,6 +9,7 @@ use crate::{
     track::{
         assessment::{Age, ByAge, ServerAssessment},
         board::Board,
+        children::Descent,
         serving::takes_connections,
     },
 };
@@ -41,7 +42,10 @@ impl ServerTracker {
             up: table_up.then_some(self.up.is_some()),
             serving: self.serving.serves().filter(|_| table_up),
             parent: self.up.as_ref().map(|up| (up.id, up.started)),
-            generation: self.running.filter(|_| known && self.up.is_some()),
+            // Counted by restarts, a number would not be httpd's own.
+            generation: self
+                .running
+                .filter(|_| known && self.up.is_some() && self.inferred.is_none()),
             restart_since,
             restart_hung: restart_since
                 .is_some_and(|since| snapshot.at.since(since) >= self.restart_timeout),
@@ -61,11 +65,14 @@ impl ServerTracker {
         self.changes = self.witnesses.observe(snapshot, parent, restarting);
     }
 
-    /// Generations are known while the scoreboard is read, while a restart has taken it away, and
+    /// Generations are known while the scoreboard is read or they are counted, while a restart has taken it away, and
     /// where there is no parent that could have any.
     fn knows_generations(&self, snapshot: &ServerSnapshot) -> bool {
         let restarting = self.restart_since().is_some() && self.running.is_some();
-        self.up.is_none() || restarting || self.scoreboard(snapshot).is_some()
+        self.up.is_none()
+            || restarting
+            || self.inferred.is_some()
+            || self.scoreboard(snapshot).is_some()
     }
 
     /// What a dead parent left behind is old.
@@ -88,8 +95,14 @@ impl ServerTracker {
         };
         let table = parent.processes.seen()?;
         let Part::Seen(board) = &parent.scoreboard else {
-            // It is gone while a hard restart reads its configuration.
-            return self.restart_since().and(self.running).map(|_| false);
+            // It is gone while a hard restart reads its configuration; and what is busy with its
+            // last requests while a graceful one does takes no more.
+            if self.restart_since().is_some() {
+                return self.running.map(|_| false);
+            }
+            let running = self.running_descent();
+            let serves = |descent: &Descent| Some(*descent) == running;
+            return self.inferred.as_ref().map(|_| self.children.workers().values().any(serves));
         };
         takes_connections(board, table)
     }

@@ -30,6 +30,7 @@ impl ServerTracker {
             parents: self.parents,
             parent: self.up.as_ref().map(|up| ParentMemory {
                 id: up.id,
+                started: up.started,
                 restart: up.restart.remember(),
                 full: up.full,
             }),
@@ -59,7 +60,7 @@ impl ServerTracker {
         let story = &life.story;
         tracker.up = story.parent.as_ref().map(|parent| Up {
             id: parent.id,
-            started: now.at_uptime(parent.id.started),
+            started: parent.started,
             restart: RestartTracker::restored(&parent.restart, life.at, now),
             full: parent.full,
         });

@@ -1,0 +1,149 @@
+//! httpd, asked about its own configuration: `-t -D DUMP_RUN_CFG -D DUMP_INCLUDES`.
+//!
+//! It runs as gracekeeper's own user, on a thread of its own so that no look waits for it, writes
+//! nothing and signals nobody. It does open its configuration, which the watch hears as it hears
+//! any configtest. Who could make root run a program of his own by it is refused; see `trust`.
+
+mod asker;
+mod changes;
+mod question;
+mod surroundings;
+mod trust;
+
+use std::{ffi::OsString, io, path::PathBuf, process::ExitStatus};
+
+use thiserror::Error;
+
+pub use self::{asker::Asker, changes::Changes};
+pub use crate::decode::run_configuration::ErrorLogPlace;
+use crate::{
+    model::{process::ProcessId, source::Why, time::Moment},
+    program::ProgramError,
+    trusted_path::Distrust,
+};
+
+/// What is to be asked, and of whom; `None` is what is found at the parent itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The parent that serves.
+    pub parent: ProcessId,
+    /// The absolute path of the program that an operator named.
+    pub program: Option<PathBuf>,
+    /// The arguments that an operator listed, without the program and without `-t`.
+    pub arguments: Option<Vec<OsString>>,
+    /// The absolute path of the shell script that sets its environment, which an operator named.
+    pub environment_file: Option<PathBuf>,
+    /// The parent's environment as the reading process gave it, in assignments that end in NUL;
+    /// `None` where it did not, or was not asked.
+    pub environment: Option<Vec<u8>>,
+}
+
+/// What httpd says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Where the main server's error log goes.
+    pub error_log: Option<ErrorLogPlace>,
+    /// The absolute path of its pid file.
+    pub pid_file: Option<PathBuf>,
+    /// Its `ServerRoot`.
+    pub server_root: Option<PathBuf>,
+    /// Every file that its configuration is made of, the main one first.
+    pub includes: Vec<PathBuf>,
+    /// There are more such files than are kept.
+    pub includes_are_cut: bool,
+    /// When it was asked: what changed later is not in the answer.
+    pub at: Moment,
+}
+
+/// The end of a question.
+#[derive(Debug)]
+pub struct Asked {
+    /// The server's number, as it was asked.
+    pub server: usize,
+    /// The parent that was asked about.
+    pub parent: ProcessId,
+    /// What httpd says, or why it says nothing.
+    pub result: Result<Answer, AskError>,
+}
+
+/// Why httpd says nothing of itself.
+#[derive(Debug, Error)]
+pub enum AskError {
+    /// The parent is gone, or cannot be looked at.
+    #[error("look at the parent: {}", .0.label())]
+    Parent(Why),
+    /// It belongs to somebody whose programs gracekeeper does not run.
+    #[error(
+        "refused: the parent belongs to uid {owner}, and gracekeeper, which is uid {own}, runs only what is root's or its own"
+    )]
+    Stranger {
+        /// The first of the parent's uids that is foreign.
+        owner: u32,
+        /// gracekeeper's.
+        own: u32,
+    },
+    /// Others could change what would be run, or read as a script.
+    #[error("refused: {0}")]
+    Distrusted(Distrust),
+    /// The parent's program is called by a name that leads nowhere from here.
+    #[error("find the parent's program {}: {source}", .program.display())]
+    Program {
+        /// As it was called.
+        program: PathBuf,
+        /// Why its executable file could not be told either.
+        source: io::Error,
+    },
+    /// `-d` is below a working directory that only the parent knows.
+    #[error("refused: the parent's -d is relative")]
+    RelativeRoot,
+    /// The program could not be run, or took too long.
+    #[error(transparent)]
+    Run(#[from] ProgramError),
+    /// It refused to answer, as with a configuration that is wrong.
+    #[error("{} ended with {status}: {said}", .program.display())]
+    Failed {
+        /// The program.
+        program: PathBuf,
+        /// How it ended.
+        status: ExitStatus,
+        /// The end of what it said, at most 500 characters.
+        said: String,
+    },
+    /// It ended well and said nothing that was asked.
+    #[error("{} says nothing of its configuration", .program.display())]
+    Silent {
+        /// The program.
+        program: PathBuf,
+    },
+}
+
+impl AskError {
+    /// The closed reason.
+    #[must_use]
+    pub fn why(&self) -> Why {
+        match self {
+            Self::Parent(why) => *why,
+            Self::Distrusted(Distrust::Unseen { source, .. }) | Self::Program { source, .. } => {
+                super::process_table::why(source)
+            }
+            Self::Stranger { .. } | Self::Distrusted(Distrust::Exposed { .. }) => Why::Permission,
+            Self::Distrusted(Distrust::NotAFile { .. } | Distrust::Nowhere { .. })
+            | Self::RelativeRoot
+            | Self::Failed { .. }
+            | Self::Silent { .. } => Why::Invalid,
+            Self::Run(ProgramError::Timeout { .. }) => Why::Timeout,
+            Self::Run(
+                ProgramError::Start { source, .. }
+                | ProgramError::Output { source, .. }
+                | ProgramError::Signal { source, .. }
+                | ProgramError::Wait { source, .. },
+            ) => super::process_table::why(source),
+            Self::Run(ProgramError::Cancelled { .. }) => Why::Other,
+        }
+    }
+
+    /// It ended because gracekeeper does.
+    const fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Run(ProgramError::Cancelled { .. }))
+    }
+}

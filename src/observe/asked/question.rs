@@ -1,0 +1,159 @@
+//! One question: who may be asked, in which environment, and what the answer says.
+
+use std::{
+    ffi::{OsStr, OsString},
+    os::{fd::BorrowedFd, unix::ffi::OsStrExt},
+    path::Path,
+    time::Duration,
+};
+
+use super::{Answer, AskError, Question, surroundings, trust};
+use crate::{
+    clock,
+    decode::{
+        base_arguments::{base_arguments, have_relative_root},
+        command_line::{CommandLine, command_line},
+        includes::includes,
+        run_configuration::run_configuration,
+    },
+    model::source::Why,
+    observe::process_table::ProcessTable,
+    program::{Heard, Hearing, hear},
+};
+
+/// Reading a configuration takes milliseconds; the name of a host may have to be looked up.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// As much of what a program says as fits a log line.
+const LONGEST_TAIL: usize = 500;
+const CONFIGURATION: &str = "DUMP_RUN_CFG";
+const INCLUDES: &str = "DUMP_INCLUDES";
+
+/// Asks; 10 s for each program that it takes.
+pub(super) fn answer(
+    table: &ProcessTable,
+    question: &Question,
+    cancelled: BorrowedFd<'_>,
+) -> Result<Answer, AskError> {
+    let (at, own) = (clock::now(), trust::own_user());
+    trust::owner(table, question.parent, own)?;
+    let told = table.command_line(question.parent.pid).map_err(AskError::Parent)?;
+    if told.is_empty() {
+        // It has ended, or is being started: which configuration it reads cannot be told.
+        return Err(AskError::Parent(Why::Invalid));
+    }
+    let arguments = question.arguments.clone().unwrap_or_else(|| base_arguments(&told));
+    if have_relative_root(&arguments) {
+        return Err(AskError::RelativeRoot);
+    }
+    let called = question.program.clone().unwrap_or_else(|| command_line(&told).program);
+    trust::configuration(&line(&called, &arguments), own)?;
+    let environment = surroundings::variables(table, question, own, cancelled)?;
+    let search = surroundings::search_path(&environment);
+    let program = trust::program(table, question.parent, &called, Some(&search), own)?;
+    // What was read so far was the parent's only if it still is that parent.
+    trust::owner(table, question.parent, own)?;
+    let ask = |defines: &[&str]| {
+        let asked = defines.iter().flat_map(|define| ["-D", define]);
+        let heard = hear(Hearing {
+            path: program.clone(),
+            arguments: arguments
+                .iter()
+                .cloned()
+                .chain(["-t"].into_iter().chain(asked).map(Into::into))
+                .collect(),
+            environment: environment.clone(),
+            patience: PATIENCE,
+            cancelled,
+        })?;
+        checked(&program, heard)
+    };
+    let first = ask(&[CONFIGURATION, INCLUDES])?;
+    let included = includes(whole_lines(&first));
+    let includes_are_cut = included.left_out > 0 || first.output_dropped > 0;
+    // The includes come first: of too many, the rest was cut off.
+    let said = if first.output_dropped > 0 { ask(&[CONFIGURATION])? } else { first };
+    let found = run_configuration(&said.output);
+    if found.root.is_none() && found.pid_file.is_none() && found.error_log.is_none() {
+        return Err(AskError::Silent { program });
+    }
+    Ok(Answer {
+        error_log: found.error_log,
+        pid_file: found.pid_file,
+        server_root: found.root,
+        includes: included.files,
+        includes_are_cut,
+        at,
+    })
+}
+
+/// The command line that the program will be called with, for what it tells of the configuration.
+fn line(program: &Path, arguments: &[OsString]) -> CommandLine {
+    let words = [program.as_os_str()].into_iter().chain(arguments.iter().map(OsString::as_os_str));
+    let bytes: Vec<&[u8]> = words.map(OsStr::as_bytes).collect();
+    command_line(&bytes.join(&0))
+}
+
+/// Without the line in the middle of which it was cut off: that would be another file's name.
+fn whole_lines(heard: &Heard) -> &[u8] {
+    let end = heard.output.iter().rposition(|byte| *byte == b'\n');
+    match end {
+        Some(end) if heard.output_dropped > 0 => heard.output.get(..end).unwrap_or_default(),
+        Some(_) | None => &heard.output,
+    }
+}
+
+fn checked(program: &Path, heard: Heard) -> Result<Heard, AskError> {
+    if heard.status.success() {
+        return Ok(heard);
+    }
+    let said = tail(&heard.errors);
+    Err(AskError::Failed { program: program.to_owned(), status: heard.status, said })
+}
+
+/// The end of what a program said, on one line: causes come last.
+pub(super) fn tail(said: &[u8]) -> String {
+    let text = String::from_utf8_lossy(said);
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let text: String = lines.join("; ").chars().filter(|letter| !letter.is_control()).collect();
+    let beyond = text.chars().count().saturating_sub(LONGEST_TAIL);
+    text.chars().skip(beyond).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::ExitStatus;
+
+    use super::*;
+
+    #[test]
+    fn the_end_of_what_was_said_fits_a_log_line() {
+        let said = b"AH00526: Syntax error on line 7 of /x:\n\n  Invalid \x1b[31mcommand \xff\n";
+        assert_eq!(
+            tail(said),
+            "AH00526: Syntax error on line 7 of /x:; Invalid [31mcommand \u{fffd}"
+        );
+        assert_eq!(tail("é".repeat(600).as_bytes()), "é".repeat(500));
+        assert_eq!(tail(b""), "");
+    }
+
+    #[test]
+    fn a_name_that_was_cut_off_is_no_name() {
+        let heard = |output_dropped| Heard {
+            status: ExitStatus::default(),
+            output: b"  (*) /x\n  (1) /xyz".to_vec(),
+            output_dropped,
+            errors: Vec::new(),
+            errors_dropped: 0,
+        };
+        assert_eq!(whole_lines(&heard(7)), b"  (*) /x");
+        assert_eq!(whole_lines(&heard(0)), heard(0).output);
+    }
+
+    #[test]
+    fn the_configuration_of_the_given_arguments_is_the_one_that_is_looked_at() {
+        let arguments = ["-f", "/srv/x.conf"].map(OsString::from);
+        let line = line(Path::new("httpd"), &arguments);
+        assert_eq!(line.configuration, Some("/srv/x.conf".into()));
+        assert_eq!(line.program, Path::new("httpd"));
+    }
+}

@@ -1,0 +1,178 @@
+//! What became of the children that a restart found: tells its type where no scoreboard does.
+//!
+//! A hard restart sends every child away and waits for it, before it reads its configuration. A
+//! graceful one waits for none before it has written its pid file. So a child that lives on, or
+//! has ended and is not reaped, once the old configuration was cleared, outlived a graceful restart;
+//! if all of them were reaped just before, it was a hard one. Neither can be forged by a child.
+//!
+//! A hard restart takes a stopped child for dead and lets a frozen one be: only a child that runs,
+//! and for which no deadly signal waits, bears witness.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::look::Look;
+use crate::model::{
+    event::RestartType,
+    process::{ChildRole, ExitStatus, ProcessId, ProcessState, ProcessTable},
+    snapshot::TraceKind,
+    time::Moment,
+};
+
+/// From the last child's reaping to the opening of the configuration lies the clearing of the old
+/// one, in which cgid's daemon is ended (50 ms were seen).
+const SWEPT_WITHIN: Duration = Duration::from_millis(250);
+/// A single child may have ended by itself just before the signal.
+const SINGLE_SWEPT_WITHIN: Duration = Duration::from_millis(20);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Member {
+    /// A look that began after it was seen found the parent running normally. One that was seen
+    /// once may be the first child after a restart, of which that look saw nothing else.
+    known: bool,
+    /// When it was reaped, before the pid file was written.
+    reaped: Option<Moment>,
+    /// It ended in order, as a hard restart lets a child.
+    in_order: bool,
+}
+
+/// The children that lived when the parent last ran normally.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Family {
+    members: BTreeMap<ProcessId, Member>,
+    /// The last opening of the configuration.
+    opened: Option<Moment>,
+    /// After that, one had ended and was not reaped.
+    lingered: bool,
+    /// While the parent had cleared its configuration, one was not reaped.
+    outlived_clearing: bool,
+    /// The same of the opening that the last writing of the pid file followed.
+    outlived: bool,
+    /// Whether all were reaped when the pid file was first written since.
+    swept: Option<bool>,
+}
+
+impl Family {
+    pub(super) const fn new() -> Self {
+        Self {
+            members: BTreeMap::new(),
+            opened: None,
+            lingered: false,
+            outlived_clearing: false,
+            outlived: false,
+            swept: None,
+        }
+    }
+
+    /// Folds what happened since the last look, in its order, and who is there now.
+    /// `cleared`: the parent's signal mask, read before its children were, tells that it has cleared
+    /// its configuration and not yet read the new one.
+    pub(super) fn observe(&mut self, look: &Look<'_>, cleared: bool) {
+        if look.scoreboard.is_some() {
+            *self = Self::new();
+            return;
+        }
+        for trace in look.traces {
+            match trace.kind {
+                TraceKind::ConfigOpened => {
+                    // A configtest opens it too: what ended before this tells nothing.
+                    self.opened = Some(trace.at);
+                    self.lingered = false;
+                }
+                TraceKind::PidFileWritten => {
+                    let swept = self.is_swept(trace.at);
+                    self.swept.get_or_insert(swept);
+                    self.outlived = self.lingered || self.outlived_clearing;
+                    self.outlived_clearing = false;
+                }
+                TraceKind::Reaped(id) => {
+                    let member = self.members.get_mut(&id).filter(|_| self.swept.is_none());
+                    if let Some(member) = member {
+                        member.reaped = Some(trace.at);
+                    }
+                }
+                TraceKind::Lingers(id) => self.lingered |= self.is_unreaped(&id),
+                TraceKind::PidFileRemoved | TraceKind::Exited(_) => {}
+            }
+        }
+        for (id, status) in look.statuses {
+            if let Some(member) = self.members.get_mut(id) {
+                member.in_order = *status == Some(ExitStatus::Code(0));
+            }
+        }
+        let Some(table) = look.table else { return };
+        let ended = table.children.values().filter(|child| child.state == ProcessState::Ended);
+        let lingers = ended.map(|child| child.id).any(|id| self.is_unreaped(&id));
+        let outlives = lingers || table.well.iter().any(|id| self.is_unreaped(id));
+        self.lingered |= lingers && self.opened.is_some();
+        // The mask is the same for some microseconds after the pid file was written.
+        self.outlived_clearing |= outlives && cleared && self.swept.is_none();
+    }
+
+    /// The type of `count` restarts that are over at this look.
+    pub(super) fn kinds(&self, count: usize, look: &Look<'_>) -> Vec<RestartType> {
+        let old = |id: &ProcessId| self.members.get(id).is_some_and(|member| member.known);
+        let well = look.table.is_some_and(|table| table.well.iter().any(old));
+        let outlived = if self.swept.is_some() {
+            self.outlived
+        } else {
+            self.lingered || self.outlived_clearing
+        };
+        let reaped = self.members.values().any(|member| member.reaped.is_some());
+        if (well || outlived) && !reaped {
+            // None of them was hard: that would have ended and reaped it.
+            return vec![RestartType::Graceful; count];
+        }
+        // Some were reaped first, and some lived on: perhaps stopped ones, in a hard restart.
+        let mut kinds = vec![RestartType::Unknown; count];
+        // Not if they crashed or were killed: then it was not the parent that ended them.
+        let swept = self.swept == Some(true) && self.members.values().all(|it| it.in_order);
+        if let Some(first) = kinds.first_mut().filter(|_| swept && !well) {
+            *first = RestartType::Hard;
+        }
+        kinds
+    }
+
+    /// The parent runs normally, with these children.
+    pub(super) fn settle(&mut self, look: &Look<'_>) {
+        (self.opened, self.swept) = (None, None);
+        (self.lingered, self.outlived, self.outlived_clearing) = (false, false, false);
+        let Some(table) = look.table else {
+            // Who is there may have changed altogether.
+            self.members.clear();
+            return;
+        };
+        // One that was just reaped may be the first that a hard restart has sent away.
+        self.members.retain(|id, member| match member.reaped {
+            Some(reaped) => look.at.since(reaped) < SWEPT_WITHIN,
+            None => table.children.contains_key(&id.pid),
+        });
+        for member in self.members.values_mut() {
+            member.known = true;
+        }
+        for id in living(table) {
+            self.members.entry(id).or_default();
+        }
+    }
+
+    /// The restarts that happened are told apart, and a new story begins.
+    pub(super) fn begin_anew(&mut self) {
+        *self = Self::new();
+    }
+
+    fn is_unreaped(&self, id: &ProcessId) -> bool {
+        self.members.get(id).is_some_and(|member| member.known && member.reaped.is_none())
+    }
+
+    fn is_swept(&self, written: Moment) -> bool {
+        let cleared = self.opened.unwrap_or(written);
+        let limit = if self.members.len() > 1 { SWEPT_WITHIN } else { SINGLE_SWEPT_WITHIN };
+        let at_once = |reaped: Moment| cleared.since(reaped) < limit;
+        let swept = |member: &Member| member.reaped.is_some_and(at_once);
+        !self.members.is_empty() && self.members.values().all(swept)
+    }
+}
+
+fn living(table: &ProcessTable) -> impl Iterator<Item = ProcessId> {
+    let httpds = table.children.values().filter(|child| child.role == ChildRole::Httpd);
+    httpds.filter(|child| child.state != ProcessState::Ended).map(|child| child.id)
+}

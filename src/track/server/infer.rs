@@ -1,0 +1,51 @@
+//! Generations of a parent whose scoreboard is closed to us: counted by its restarts.
+
+use super::ServerTracker;
+use crate::{
+    model::{
+        event::Event,
+        scoreboard::Generation,
+        snapshot::{ParentSighting, Part},
+        source::Why,
+        time::Moment,
+    },
+    track::{inferred::InferredGenerations, look::Look},
+};
+
+impl ServerTracker {
+    /// Numbers the generations by the restarts of this look, and times their first children.
+    pub(super) fn infer(
+        &mut self,
+        parent: &ParentSighting,
+        look: &Look<'_>,
+        events: &mut Vec<Event>,
+    ) {
+        match parent.scoreboard {
+            Part::Unseen(Why::Permission) => {}
+            // The slots number them.
+            Part::Seen(_) => {
+                self.inferred = None;
+                return;
+            }
+            Part::Unseen(_) => return,
+        }
+        let start = self.running.unwrap_or_default();
+        let inferred = self.inferred.get_or_insert_with(|| InferredGenerations::since(start));
+        let undecided = self.up.as_ref().is_some_and(|up| up.restart.in_progress().is_some());
+        inferred.observe(look, events, undecided);
+        self.running = Some(inferred.running());
+        for event in events.iter() {
+            if let Event::Restarted { kind, began, took, left: Some(left), .. } = event {
+                let resumed = took.map(|took| began.after(took));
+                self.first_children.restarted(*kind, *began, resumed, left.advanced_by(1));
+            }
+        }
+        let Some(table) = look.table else { return };
+        let births = inferred.placements().into_iter().filter_map(|(pid, place)| {
+            let child = table.living(pid)?;
+            Some((place.generation, look.at.at_uptime(child.id.started)))
+        });
+        let births: Vec<(Generation, Moment)> = births.collect();
+        events.extend(self.first_children.observe(&births));
+    }
+}

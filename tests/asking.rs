@@ -1,0 +1,333 @@
+//! What httpd says of itself when it is asked: by running it with `-t`, and through `mod_status`.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, Permissions},
+    io::Read as _,
+    os::{
+        fd::OwnedFd,
+        unix::{fs::PermissionsExt as _, net::UnixStream, process::CommandExt as _},
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command},
+    time::{Duration, SystemTime},
+};
+
+use gracekeeper::{
+    model::{
+        process::{Pid, ProcessId},
+        source::Why,
+    },
+    observe::{
+        asked::{Answer, AskError, Asker, Changes, ErrorLogPlace, Question},
+        process_table::ProcessTable,
+        reader::{self, Given, Request, Wanted},
+        server_status::{StatusAsked, StatusAsker},
+        wake::Wake,
+    },
+};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    pipe::{PipeFlags, pipe_with},
+    process::geteuid,
+};
+use tempfile::TempDir;
+
+use crate::harness::{Httpd, Mpm, eventually, under_every_mpm};
+
+under_every_mpm! {
+    a_real_httpd_says_where_its_files_are
+    mod_status_tells_the_generation
+    mod_status_is_silent_while_every_worker_is_busy
+}
+
+/// A redirection to what would be a right answer.
+const AWAY: &str = "LoadModule alias_module /usr/lib/apache2/modules/mod_alias.so
+Redirect /away /server-status?auto";
+
+fn table() -> ProcessTable {
+    ProcessTable::new("/proc".into())
+}
+
+fn identity(pid: u32) -> ProcessId {
+    table().row(Pid::new(i32::try_from(pid).unwrap()).unwrap()).unwrap().id
+}
+
+fn question(parent: ProcessId) -> Question {
+    Question { parent, program: None, arguments: None, environment_file: None, environment: None }
+}
+
+fn ear() -> (OwnedFd, Wake) {
+    let (ear, wake) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
+    (ear, Wake::new(wake))
+}
+
+fn listen(ear: &OwnedFd) {
+    let timeout = Timespec { tv_sec: 60, tv_nsec: 0 };
+    assert_eq!(poll(&mut [PollFd::new(ear, PollFlags::IN)], Some(&timeout)).unwrap(), 1);
+    rustix::io::read(ear, &mut [0; 64]).unwrap();
+}
+
+fn ask(question: Question) -> Result<Answer, AskError> {
+    let (ear, wake) = ear();
+    let asker = Asker::start(table(), wake).unwrap();
+    asker.ask(5, question);
+    listen(&ear);
+    let answer = asker.answers().next().unwrap();
+    assert_eq!(answer.server, 5);
+    answer.result
+}
+
+fn refusal(question: Question) -> String {
+    ask(question).unwrap_err().to_string()
+}
+
+/// Every path below a directory, with its time and size.
+fn listing(directory: &Path) -> BTreeMap<PathBuf, (SystemTime, u64)> {
+    let mut listed = BTreeMap::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let metadata = fs::symlink_metadata(&path).unwrap();
+        if metadata.is_dir() {
+            listed.extend(listing(&path));
+        }
+        listed.insert(path, (metadata.modified().unwrap(), metadata.len()));
+    }
+    listed
+}
+
+fn a_real_httpd_says_where_its_files_are(mpm: Mpm) {
+    let httpd = Httpd::builder(mpm).with_cgid().extra("IncludeOptional conf.d/*.conf").start();
+    let (directory, parent) = (httpd.directory().to_owned(), identity(httpd.pid()));
+    fs::create_dir(directory.join("conf.d")).unwrap();
+    let before = listing(&directory);
+    let answer = ask(question(parent)).unwrap();
+    assert_eq!(listing(&directory), before, "asking writes nothing");
+    assert_eq!(answer.error_log, Some(ErrorLogPlace::File(directory.join("logs/error_log"))));
+    assert_eq!(answer.pid_file, Some(httpd.pid_file()));
+    assert_eq!(answer.server_root.as_deref(), Some(directory.as_path()));
+    assert_eq!(answer.includes, [httpd.configuration_file()]);
+    assert!(!answer.includes_are_cut);
+
+    let included = directory.join("conf.d/a b.conf");
+    fs::write(&included, "ErrorLog syslog:local1\nPidFile run/other.pid\n").unwrap();
+    let answer = ask(question(parent)).unwrap();
+    assert_eq!(answer.error_log, Some(ErrorLogPlace::Syslog));
+    assert_eq!(answer.pid_file, Some(directory.join("run/other.pid")));
+    assert_eq!(answer.includes, [httpd.configuration_file(), included.clone()]);
+
+    fs::write(&included, "ErrorLog \"|/bin/cat > /dev/null\"\n").unwrap();
+    let changes = Changes::since(answer.at.wall, &answer.includes);
+    assert!(changes.have_come(), "written after the question");
+    assert_eq!(ask(question(parent)).unwrap().error_log, Some(ErrorLogPlace::Pipe));
+
+    fs::write(&included, "Nonsense on\n").unwrap();
+    let error = ask(question(parent)).unwrap_err();
+    assert_eq!(error.why(), Why::Invalid);
+    let text = error.to_string();
+    assert!(text.contains("apache2 ended with exit status: 1"), "{text}");
+    assert!(text.contains("Invalid command 'Nonsense'"), "{text}");
+    assert!(httpd.parent_is_alive() && httpd.generation() == Some(0));
+}
+
+#[test]
+fn files_that_stay_what_they_were_have_not_changed() {
+    let httpd = Httpd::builder(Mpm::Event).start();
+    let parent = identity(httpd.pid());
+    eventually("what the start wrote is older than the question", || {
+        let answer = ask(question(parent)).unwrap();
+        !Changes::since(answer.at.wall, &answer.includes).have_come()
+    });
+}
+
+#[test]
+fn what_an_operator_says_goes_before_what_the_parent_says() {
+    let httpd = Httpd::builder(Mpm::Event).start();
+    let directory = httpd.directory().to_owned();
+    let other = directory.join("other.conf");
+    let text = fs::read_to_string(httpd.configuration_file()).unwrap();
+    fs::write(&other, format!("{text}\nErrorLog ${{GRACEKEEPER_LOGS}}/other_log\n")).unwrap();
+    let script = directory.join("envvars");
+    fs::write(&script, format!("GRACEKEEPER_LOGS={}/logs\n", directory.display())).unwrap();
+    for file in [&other, &script] {
+        fs::set_permissions(file, Permissions::from_mode(0o644)).unwrap();
+    }
+    let expected = Some(ErrorLogPlace::File(directory.join("logs/other_log")));
+    let own = Question {
+        arguments: Some(vec!["-f".into(), other.clone().into()]),
+        program: Some("/usr/sbin/apache2".into()),
+        environment_file: Some(script),
+        ..question(identity(httpd.pid()))
+    };
+    let answer = ask(own.clone()).unwrap();
+    assert_eq!(answer.error_log, expected);
+    assert_eq!(answer.includes, [other]);
+    let given = format!("GRACEKEEPER_LOGS={}/logs\0LD_PRELOAD=/nowhere.so\0", directory.display());
+    let given =
+        Question { environment_file: None, environment: Some(given.into_bytes()), ..own.clone() };
+    assert_eq!(ask(given).unwrap().error_log, expected);
+    let relative = Question { arguments: Some(vec!["-d".into(), "here".into()]), ..own };
+    assert_eq!(refusal(relative), "refused: the parent's -d is relative");
+}
+
+/// A process that looks as if it were called by this program and these arguments.
+struct Impostor(Child);
+
+impl Impostor {
+    fn start(program: &Path, uid: Option<u32>, arguments: &[&str]) -> Self {
+        let mut command = Command::new("/bin/sh");
+        // `read` waits until it is killed.
+        command.arg0(program).args(["-c", "read never"]).args(arguments);
+        command.stdin(std::process::Stdio::piped());
+        if let Some(uid) = uid {
+            command.uid(uid);
+        }
+        let impostor = Self(command.spawn().unwrap());
+        let line = format!("/proc/{}/cmdline", impostor.0.id());
+        eventually("it has a command line", || !fs::read(&line).unwrap().is_empty());
+        impostor
+    }
+
+    fn question(&self) -> Question {
+        question(identity(self.0.id()))
+    }
+}
+
+impl Drop for Impostor {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// A program that leaves a trace if it is ever run.
+fn trap() -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+    let program = directory.path().join("httpd");
+    let trace = directory.path().join("was-run");
+    fs::write(&program, format!("#!/bin/sh\necho yes > {}\n", trace.display())).unwrap();
+    fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    (directory, program)
+}
+
+#[test]
+fn a_program_that_others_may_write_is_not_run() {
+    let (directory, program) = trap();
+    let impostor = Impostor::start(&program, None, &[]);
+    let error = ask(impostor.question()).unwrap_err();
+    assert!(matches!(error, AskError::Silent { .. }), "nobody else may write it: {error}");
+    let trace = directory.path().join("was-run");
+    fs::remove_file(&trace).unwrap();
+    for (path, mode) in [(program.as_path(), 0o775), (directory.path(), 0o777)] {
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        let refused = refusal(impostor.question());
+        assert!(refused.starts_with("refused: others may write "), "{refused}");
+        fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+    }
+    assert!(!trace.exists());
+}
+
+#[test]
+fn a_configuration_that_others_may_write_is_not_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("httpd.conf");
+    fs::write(&file, "LoadModule evil_module evil.so\n").unwrap();
+    fs::set_permissions(&file, Permissions::from_mode(0o666)).unwrap();
+    let program = Path::new("/usr/sbin/apache2");
+    let impostor = Impostor::start(program, None, &["-f", file.to_str().unwrap()]);
+    let question =
+        Question { arguments: Some(vec!["-f".into(), file.clone().into()]), ..impostor.question() };
+    let refused = refusal(question);
+    let expected = format!("refused: others may write {}: its mode is 0666", file.display());
+    assert!(refused.starts_with(&expected), "{refused}");
+}
+
+#[test]
+fn root_runs_nothing_for_another_users_parent() {
+    let (directory, program) = trap();
+    if !geteuid().is_root() {
+        // Nobody else's process can be started; one's own is believed.
+        let impostor = Impostor::start(&program, None, &[]);
+        assert!(matches!(ask(impostor.question()), Err(AskError::Silent { .. })));
+        return;
+    }
+    let impostor = Impostor::start(&program, Some(65534), &[]);
+    let refused = refusal(impostor.question());
+    assert!(refused.starts_with("refused: the parent belongs to uid 65534"), "{refused}");
+    let configured = Question { program: Some(program.clone()), ..impostor.question() };
+    assert!(refusal(configured).starts_with("refused: the parent belongs to uid 65534"));
+    assert!(!directory.path().join("was-run").exists());
+}
+
+#[test]
+fn the_reading_process_hands_over_the_environment_of_a_httpd_only() {
+    let httpd = Httpd::builder(Mpm::Event).start();
+    let stranger = Impostor::start(Path::new("/usr/sbin/apache2"), None, &[]);
+    let (mut own, other) = UnixStream::pair().unwrap();
+    let mut process = Command::new(env!("CARGO_BIN_EXE_gracekeeper"))
+        .arg("reader")
+        .stdin(OwnedFd::from(other))
+        .spawn()
+        .unwrap();
+    let mut serial = 0;
+    let mut environment = |pid: u32| {
+        serial += 1;
+        let request = Request { serial, parent: identity(pid), wanted: Wanted::Environment };
+        reader::send(&mut own, &request).unwrap();
+        let (mut come, mut chunk) = (Vec::new(), [0; 4096]);
+        loop {
+            let read = own.read(&mut chunk).unwrap();
+            assert!(read > 0, "the reading process has ended");
+            come.extend_from_slice(&chunk[..read]);
+            if let Some(answer) = reader::take_frame::<reader::Answer>(&mut come).unwrap() {
+                let Given::Environment(given) = answer.given else { panic!("{answer:?}") };
+                break given;
+            }
+        }
+    };
+    let given = environment(httpd.pid()).unwrap();
+    // The harness gives its httpd this time zone.
+    assert!(given.split(|byte| *byte == 0).any(|variable| variable == b"TZ=UTC"), "{given:?}");
+    assert_eq!(environment(stranger.0.id()), Err(Why::Missing), "it has no scoreboard");
+    process.kill().unwrap();
+    process.wait().unwrap();
+}
+
+fn status(httpd: &Httpd, path: &str) -> StatusAsked {
+    let (ear, wake) = ear();
+    let mut asker = StatusAsker::start(wake).unwrap();
+    let url = format!("http://{}{path}", httpd.address()).parse().unwrap();
+    assert!(asker.ask(9, &url));
+    listen(&ear);
+    asker.answers().pop().unwrap()
+}
+
+fn mod_status_tells_the_generation(mpm: Mpm) {
+    let httpd = Httpd::builder(mpm).extra(AWAY).start();
+    let before = status(&httpd, "/server-status?auto").result.unwrap();
+    assert_eq!(before.generation, Some(0));
+    assert!(before.version.unwrap().starts_with("Apache/2.4"));
+    assert!(before.busy_workers >= 1 && before.uptime.is_some());
+    assert_eq!(before.processes.is_some(), mpm == Mpm::Event);
+    httpd.graceful();
+    httpd.oracle().after_restarts(1);
+    let after = eventually("the new generation answers", || {
+        status(&httpd, "/server-status?auto").result.ok().filter(|it| it.generation == Some(1))
+    });
+    assert_eq!(after.mpm, before.mpm);
+    for path in ["/server-status", "/nothing", "/away", "/"] {
+        assert_eq!(status(&httpd, path).result, Err(Why::Invalid), "{path}");
+    }
+}
+
+fn mod_status_is_silent_while_every_worker_is_busy(mpm: Mpm) {
+    let httpd = Httpd::builder(mpm).start();
+    let held = httpd.hold_all_workers();
+    let asked = status(&httpd, "/server-status?auto");
+    assert_eq!(asked.result, Err(Why::Timeout));
+    let took = asked.answered.since(asked.asked);
+    assert!(took >= Duration::from_secs(2), "{took:?}");
+    held.release();
+    eventually("a worker is free", || status(&httpd, "/server-status?auto").result.ok());
+}
