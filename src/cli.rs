@@ -50,6 +50,15 @@ pub enum Command {
     /// same addresses. It ends at SIGTERM, SIGINT or SIGHUP and leaves nothing behind. No other httpd
     /// is touched.
     Demo(Demo),
+    /// Forgets a server that is gone for good.
+    ///
+    /// A server that was found once is shown from then on, as down while it is, also after
+    /// gracekeeper or the host was restarted. This drops one that is down and is not configured, from
+    /// the state directory and from what the running gracekeeper shows. The exit code is 0 once it is
+    /// forgotten, 64 for a server that is up, configured or not known, 75 if the running gracekeeper
+    /// does not answer, and 77 without the permission to change the state directory: the user that
+    /// gracekeeper runs as has it.
+    Forget(Forget),
     /// Prints every metric with its type, its labels and its meaning.
     Metrics(MetricsForm),
     /// Checks or shows the configuration.
@@ -73,6 +82,22 @@ impl Demo {
     #[must_use]
     pub const fn every(self) -> Duration {
         self.every
+    }
+}
+
+/// What is to be forgotten.
+#[derive(Clone, Debug, Args)]
+pub struct Forget {
+    /// Names the server, as its label has it.
+    #[arg(value_name = "NAME")]
+    name: String,
+}
+
+impl Forget {
+    /// The server's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 }
 

@@ -11,7 +11,7 @@ pub enum Exit {
     Usage,
     /// 70: an error that is neither the operator's nor the host's.
     Internal,
-    /// 75: another gracekeeper has the lock. Promised to scripts already; this version takes no lock.
+    /// 75: another gracekeeper has the lock.
     Locked,
     /// 77: the operating system does not permit it.
     Permission,

@@ -9,6 +9,7 @@
 //! - [`observe`]: one file per outside thing; reads, stamps, hands over
 //! - [`track`]: pure state machines
 //! - [`expose`]: what Prometheus and people see
+//! - [`state`]: what one run leaves to the next
 //! - [`watch`]: the shell around them: triggers looks, owns the trackers, publishes
 //! - [`program`], [`demo`]: starts programs; a private httpd to look at, and what happens to it
 //! - [`trusted_path`]: what may be run or read on its owner's behalf
@@ -50,6 +51,7 @@ pub mod log_format;
 pub mod model;
 pub mod observe;
 pub mod program;
+pub mod state;
 pub mod track;
 pub mod trusted_path;
 pub mod version;

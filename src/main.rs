@@ -29,6 +29,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
             command::run::run(settings)
         }
         Command::Demo(demo) => command::demo::run(flags, log, demo.every()),
+        Command::Forget(forget) => command::forget::run(&Settings::load(flags)?, forget.name()),
         Command::Metrics(form) => command::metrics::run(form.form()),
         Command::Config(ConfigCommand::Check { file }) => command::config::check(flags, file),
         Command::Config(ConfigCommand::Show(form)) => {

@@ -3,6 +3,8 @@
 //! It runs on a thread of its own, because a look reads files and may wait for them. Nothing else
 //! touches what it owns; what it publishes is immutable.
 
+mod forget;
+mod memory;
 mod mend;
 mod orders;
 mod server;
@@ -20,7 +22,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 pub use self::orders::{Controls, Order, WatchOptions};
-use self::server::Server;
+use self::{memory::Memory, server::Server};
 use crate::{
     clock,
     expose::{
@@ -42,6 +44,7 @@ use crate::{
         scoreboard::ScoreboardReader,
         server::{Instruments, Target},
     },
+    state::document::Remembered,
     track::histogram::Histogram,
 };
 
@@ -70,6 +73,7 @@ pub struct Watch {
     config: (bool, Timestamp),
     web_config: Option<WebConfigState>,
     build: [&'static str; 3],
+    memory: Memory,
 }
 
 impl Watch {
@@ -81,6 +85,7 @@ impl Watch {
         build: [&'static str; 3],
     ) -> io::Result<(Self, Controls)> {
         let (controls, orders, ear) = orders::controls()?;
+        let memory = Memory::open(&options.state_dir, &procfs);
         let watch = Self {
             options,
             table: ProcessTable::new(procfs),
@@ -96,6 +101,7 @@ impl Watch {
             config: (true, clock::now().wall),
             web_config: None,
             build,
+            memory,
         };
         Ok((watch, controls))
     }
@@ -108,6 +114,12 @@ impl Watch {
 
     /// Looks and publishes until it is told to stop.
     pub fn run(mut self, publish: &watch::Sender<Arc<Publication>>) -> io::Result<()> {
+        let ended = self.watch(publish);
+        self.memory.end(clock::now(), self.servers.values());
+        ended
+    }
+
+    fn watch(&mut self, publish: &watch::Sender<Arc<Publication>>) -> io::Result<()> {
         self.take_servers();
         let mut traces = Vec::new();
         loop {
@@ -119,6 +131,7 @@ impl Watch {
             traces.extend(seen);
             let (at, before) = (clock::now(), clock::work_of_this_thread());
             self.look(at, std::mem::take(&mut traces));
+            self.obey_the_state_directory(at);
             self.looks.observe(clock::now().since(at));
             publish.send_replace(Arc::new(self.render(at)));
             let work = clock::work_of_this_thread().saturating_sub(before);
@@ -153,6 +166,9 @@ impl Watch {
                 Order::WebConfiguration(state) => self.web_config = Some(state),
                 Order::Configure(options, at) => {
                     self.config = (true, at);
+                    if options.state_dir != self.options.state_dir {
+                        warn!("another state_dir is used from the next start on");
+                    }
                     self.options = options;
                     self.take_servers();
                 }
@@ -163,7 +179,7 @@ impl Watch {
 
     /// Makes the servers those of the options; one that stays keeps what is known of it.
     fn take_servers(&mut self) {
-        let wanted = self.wanted();
+        let (wanted, now) = (self.wanted(), clock::now());
         if !wanted.is_empty() {
             self.servers.retain(|number, server| {
                 let own = server.observer.target();
@@ -173,6 +189,7 @@ impl Watch {
                         && own.pid_file == target.pid_file
                 });
                 if !stays {
+                    self.memory.put(memory::remembered(now, server));
                     self.moments.forget(*number);
                 }
                 stays
@@ -183,8 +200,12 @@ impl Watch {
         }
         for (name, target) in wanted {
             if self.servers.values().all(|server| server.name != name) {
-                self.add(name, target);
+                let known = self.memory.take(&name, &target);
+                self.add(name, target, known.as_ref());
             }
+        }
+        if self.options.servers.is_empty() {
+            self.take_up_discovered();
         }
     }
 
@@ -210,16 +231,29 @@ impl Watch {
         if let Some(known) = self.servers.values().find(|it| same(it.observer.target())) {
             return known.name.clone();
         }
+        if let Some(known) = self.memory.name(target) {
+            return known;
+        }
         let named = path.as_deref().and_then(|path| pid_file::read(path).ok());
         let row = named.and_then(|named| self.table.row(named.pid).ok());
         row.and_then(|row| discovery::named_parent(&self.table, &row, program))
             .map_or_else(|| "httpd".to_owned(), |found| discovery::name(&self.table, &found))
     }
 
-    fn add(&mut self, name: String, target: Target) {
+    fn add(&mut self, name: String, target: Target, known: Option<&Remembered>) {
         let number = self.next_server;
         self.next_server += 1;
-        let server = Server::new(name, number, target, self.options.restart_timeout);
+        let timeout = self.options.restart_timeout;
+        let mut server = Server::new(name, number, target, timeout);
+        if let Some(known) = known {
+            let mut instruments = Instruments {
+                table: &self.table,
+                moments: &mut self.moments,
+                scoreboards: &mut self.scoreboards,
+            };
+            let (past, now) = (memory::past(known), clock::now());
+            server = server.taken_up(past, &known.memory, timeout, now, &mut instruments);
+        }
         self.servers.insert(number, server);
     }
 
@@ -282,7 +316,7 @@ impl Watch {
         };
         info!(server = name, pid = %parent.id.pid, "discovered");
         let signature = Some(parent.signature.clone());
-        self.add(name, Target { signature, ..Target::default() });
+        self.add(name, Target { signature, ..Target::default() }, None);
     }
 
     fn render(&self, looked_at: Moment) -> Publication {

@@ -83,6 +83,7 @@ fn help_of_every_command_is_in_sentences_and_is_no_error() {
         &["-h"],
         &["run", "--help"],
         &["demo", "--help"],
+        &["forget", "--help"],
         &["metrics", "--help"],
         &["config", "--help"],
         &["config", "check", "--help"],

@@ -10,6 +10,8 @@ mod error_log_input;
 mod process_input;
 #[path = "fuzz/fuzz_targets/scoreboard_input.rs"]
 mod scoreboard_input;
+#[path = "fuzz/fuzz_targets/state_input.rs"]
+mod state_input;
 
 pub(crate) use error_log_input::run as run_error_log;
 pub(crate) use scoreboard_input::check;
@@ -46,6 +48,17 @@ fn the_corpus_of_command_lines_is_survived() {
 #[test]
 fn the_corpus_of_main_configurations_is_survived() {
     survives("main_configuration", 8, process_input::main_configuration);
+}
+
+#[test]
+fn the_corpus_of_states_is_survived() {
+    let believed = std::cell::Cell::new(0);
+    survives("state", 12, |input| {
+        let document = gracekeeper::state::document::Document::decode(input);
+        believed.set(believed.get() + i32::from(document.is_ok()));
+        state_input::run(input);
+    });
+    assert!(believed.get() >= 9, "only {} are believed", believed.get());
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod harness;
 mod harness_itself;
 mod http;
 mod log_follower;
+mod memory;
 mod repository;
 mod restarts;
 mod running;

@@ -15,7 +15,7 @@ use gracekeeper::{
         source::Why,
         time::{Moment, Timestamp, Uptime},
     },
-    track::{histogram::Histogram, server::ServerTracker, tally::Tally},
+    track::{histogram::Histogram, memory::ServerMemory, server::ServerTracker, tally::Tally},
 };
 use proptest::prelude::*;
 
@@ -42,6 +42,8 @@ enum Step {
     LoseScoreboard(bool),
     LoseTable(bool),
     SetClock(i32),
+    /// gracekeeper is killed, and another one takes up at the next look.
+    Relieve,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -66,6 +68,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => any::<bool>().prop_map(Step::LoseScoreboard),
         1 => any::<bool>().prop_map(Step::LoseTable),
         1 => (-100_000_i32..100_000).prop_map(Step::SetClock),
+        2 => Just(Step::Relieve),
     ];
     prop::collection::vec(step, 1..60)
 }
@@ -470,12 +473,41 @@ struct Watched {
     tally: Tally,
     last: Option<ServerSnapshot>,
     drained: BTreeMap<Generation, u32>,
+    /// What the last one left behind, until the next one looks.
+    memory: Option<ServerMemory>,
+}
+
+/// What another gracekeeper reads in the state directory.
+fn through_a_file(memory: &ServerMemory) -> ServerMemory {
+    serde_json::from_str(&serde_json::to_string(memory).unwrap()).unwrap()
+}
+
+/// Of what nobody saw, there are no traces, and nobody is told how a process ended.
+fn unseen(snapshot: ServerSnapshot) -> ServerSnapshot {
+    let statuses = snapshot.statuses.iter().map(|(id, _)| (*id, None)).collect();
+    ServerSnapshot { traces: Vec::new(), statuses, ..snapshot }
 }
 
 impl Watched {
+    /// The tracker is lost, but for what it had left in a file.
+    fn relieve(&mut self) {
+        let Some(last) = &self.last else { return };
+        let memory = self.tracker.remember(last.at, &self.tally);
+        self.memory = self.memory.take().or(Some(through_a_file(&memory)));
+    }
+
+    fn take_up(&mut self, snapshot: ServerSnapshot) -> ServerSnapshot {
+        let Some(memory) = self.memory.take() else { return snapshot };
+        let timeout = Duration::from_secs(60);
+        self.tracker = ServerTracker::restored(timeout, &memory, snapshot.at);
+        assert_eq!(Tally::restored(&memory.last).remember(), self.tally.remember());
+        unseen(snapshot)
+    }
+
     fn look(&mut self, model: &mut Model, torn: bool) {
         model.truth.crowded |= model.truth.since_look > 1;
         let snapshot = model.snapshot(torn);
+        let snapshot = self.take_up(snapshot);
         let before = self.tally.clone();
         for event in self.tracker.observe(&snapshot) {
             self.tally.count(&event);
@@ -515,7 +547,7 @@ impl Watched {
 
     /// The same again tells nothing new, but that time has passed over an overlap.
     fn repeat(&mut self) {
-        let Some(last) = &self.last else { return };
+        let Some(last) = self.last.as_ref().filter(|_| self.memory.is_none()) else { return };
         let events = self.tracker.observe(last);
         let news: Vec<_> = events
             .iter()
@@ -546,59 +578,70 @@ fn run(steps: &[Step]) -> (Model, Watched) {
 fn run_with(readable: Readable, steps: &[Step]) -> (Model, Watched) {
     let mut model = Model::new(readable);
     let tracker = ServerTracker::new(Duration::from_secs(60));
-    let mut watched =
-        Watched { tracker, tally: Tally::default(), last: None, drained: BTreeMap::new() };
+    let mut watched = Watched {
+        tracker,
+        tally: Tally::default(),
+        last: None,
+        drained: BTreeMap::new(),
+        memory: None,
+    };
     watched.look(&mut model, false);
     for step in steps {
-        match step {
-            Step::Wait(milliseconds) => model.now += u64::from(*milliseconds) * 1000,
-            Step::Fork => model.fork(),
-            Step::Exit(which) => model.exit(*which),
-            Step::Hold(which) => {
-                let count = model.children.len();
-                if count > 0 {
-                    model.children[which.index(count)].held = true;
-                }
-            }
-            Step::Release => model.release(),
-            Step::Graceful => model.restart(false),
-            Step::Hard => model.restart(true),
-            Step::Kill => model.kill(),
-            Step::Start => {
-                if model.parent.is_none() {
-                    model.start();
-                }
-            }
-            Step::Look => watched.look(&mut model, false),
-            Step::TornLook => watched.look(&mut model, true),
-            Step::Advance => model.advance(),
-            Step::Reap => {
-                if model.pending.is_empty() {
-                    model.reap();
-                }
-            }
-            Step::Configtest => model.open_configuration(),
-            Step::LoseReaping(lost) => model.tells_reaping = !lost,
-            Step::LoseOpening(lost) => model.tells_opening = !lost,
-            Step::Repeat => watched.repeat(),
-            Step::LoseScoreboard(lost) => model.sees_scoreboard = !lost,
-            Step::LoseTable(lost) => model.sees_table = !lost,
-            // Not in the half millisecond between the pid file and the scoreboard of one restart,
-            // whose order tells a hard restart from a graceful one after it.
-            Step::SetClock(milliseconds) => {
-                model.finish();
-                model.wall += i64::from(*milliseconds) * 1000;
-            }
-        }
+        do_step(step, &mut model, &mut watched);
     }
     (model, watched)
+}
+
+fn do_step(step: &Step, model: &mut Model, watched: &mut Watched) {
+    match step {
+        Step::Wait(milliseconds) => model.now += u64::from(*milliseconds) * 1000,
+        Step::Fork => model.fork(),
+        Step::Exit(which) => model.exit(*which),
+        Step::Hold(which) => {
+            let count = model.children.len();
+            if count > 0 {
+                model.children[which.index(count)].held = true;
+            }
+        }
+        Step::Release => model.release(),
+        Step::Graceful => model.restart(false),
+        Step::Hard => model.restart(true),
+        Step::Kill => model.kill(),
+        Step::Start => {
+            if model.parent.is_none() {
+                model.start();
+            }
+        }
+        Step::Look => watched.look(model, false),
+        Step::TornLook => watched.look(model, true),
+        Step::Relieve => watched.relieve(),
+        Step::Reap => {
+            if model.pending.is_empty() {
+                model.reap();
+            }
+        }
+        Step::Configtest => model.open_configuration(),
+        Step::LoseReaping(lost) => model.tells_reaping = !lost,
+        Step::LoseOpening(lost) => model.tells_opening = !lost,
+        Step::Advance => model.advance(),
+        Step::Repeat => watched.repeat(),
+        Step::LoseScoreboard(lost) => model.sees_scoreboard = !lost,
+        Step::LoseTable(lost) => model.sees_table = !lost,
+        // Not in the half millisecond between the pid file and the scoreboard of one restart,
+        // whose order tells a hard restart from a graceful one after it.
+        Step::SetClock(milliseconds) => {
+            model.finish();
+            model.wall += i64::from(*milliseconds) * 1000;
+        }
+    }
 }
 
 /// The same with everything visible, no parent's end, and looks between the restarts.
 fn spaced(steps: Vec<Step>) -> Vec<Step> {
     let mut spaced = Vec::new();
     for step in steps {
-        if matches!(step, Step::Kill | Step::LoseScoreboard(_) | Step::LoseTable(_)) {
+        if matches!(step, Step::Kill | Step::LoseScoreboard(_) | Step::LoseTable(_) | Step::Relieve)
+        {
             continue;
         }
         if matches!(step, Step::Graceful | Step::Hard) {
@@ -781,4 +824,64 @@ proptest! {
             prop_assert_eq!(children.current as usize, current);
         }
     }
+
+    /// Nothing happens from the memory's last look to the first of who takes up: from then on both
+    /// tell the same.
+    #[test]
+    fn who_takes_up_goes_on_as_if_nothing_had_been(before in steps(), after in steps()) {
+        let (mut model, mut first) = run(&before);
+        model.sees_scoreboard = true;
+        model.sees_table = true;
+        first.look(&mut model, false);
+        let last = first.last.clone().unwrap();
+        let memory = first.tracker.remember(last.at, &first.tally);
+        let mut second = ServerTracker::restored(Duration::from_secs(60), &memory, last.at);
+        for tracker in [&mut first.tracker, &mut second] {
+            let events = tracker.observe(&last);
+            prop_assert_eq!(told(&events), []);
+        }
+        for step in after {
+            let torn = matches!(step, Step::TornLook);
+            if torn || matches!(step, Step::Look) {
+                let snapshot = model.snapshot(torn);
+                let events = first.tracker.observe(&snapshot);
+                prop_assert_eq!(told(&events), told(&second.observe(&snapshot)));
+            } else if !matches!(step, Step::Repeat | Step::Relieve) {
+                do_step(&step, &mut model, &mut first);
+            }
+        }
+    }
+
+    #[test]
+    fn what_happened_while_nobody_looked_is_told_with_its_type(
+        before in steps(), hard in any::<bool>(), minutes in 0_u64..600
+    ) {
+        let (mut model, mut watched) = run(&before);
+        prop_assume!(model.parent.is_some());
+        calm_down(&mut model, &mut watched);
+        let counted = watched.tally.restarts.clone();
+        watched.relieve();
+        model.restart(hard);
+        model.finish();
+        let ended = model.at();
+        model.now += minutes * 60_000_000;
+        watched.look(&mut model, false);
+        let kind = if hard { RestartType::Hard } else { RestartType::Graceful };
+        for other in RestartType::ALL {
+            let expected = counted[other] + u64::from(*other == kind);
+            prop_assert_eq!(watched.tally.restarts[other], expected, "{:?}", other);
+        }
+        let told = watched.tally.last_restart[&kind].as_micros();
+        prop_assert!(told.abs_diff(ended.wall.as_micros()) < 20_000, "{told} {ended:?}");
+        let timed = watched.tally.durations[&kind].sum();
+        prop_assert!(timed < Duration::from_secs(3600));
+    }
+}
+
+/// What is told of restarts, drains and stops. Busy workers are counted anew by who takes up, and
+/// why a child left that left before is not known to him.
+fn told(events: &[Event]) -> Vec<Event> {
+    let silent =
+        |event: &&Event| !matches!(event, Event::Overlapped { .. } | Event::ChildExited { .. });
+    events.iter().filter(silent).cloned().collect()
 }

@@ -2,9 +2,11 @@
 
 pub mod config;
 pub mod demo;
+pub mod forget;
 pub mod metrics;
 pub mod reader;
 pub mod run;
+pub mod state_dir;
 
 use std::io::{self, Write as _};
 
@@ -13,6 +15,7 @@ use crate::{
     demo::DemoError,
     exit::Exit,
     expose::{server::BindError, web_config::WebConfigError},
+    state::directory::StateError,
 };
 
 /// Tells the operator why a command failed, and chooses the exit code.
@@ -21,6 +24,10 @@ pub fn report(error: &anyhow::Error) -> Exit {
     if let Some(error) = error.downcast_ref::<ConfigError>() {
         complain(&error.to_string());
         return if error.is_permission() { Exit::Permission } else { Exit::Usage };
+    }
+    if let Some(error) = error.downcast_ref::<StateError>() {
+        complain(&format!("gracekeeper: {error}"));
+        return exit_of(error);
     }
     let bind = error.downcast_ref::<BindError>();
     if bind.is_some() || error.is::<WebConfigError>() {
@@ -35,6 +42,17 @@ pub fn report(error: &anyhow::Error) -> Exit {
         Exit::Permission
     } else {
         Exit::Internal
+    }
+}
+
+fn exit_of(error: &StateError) -> Exit {
+    match error {
+        StateError::Exposed { .. } => Exit::Usage,
+        StateError::Locked { .. } => Exit::Locked,
+        StateError::Unusable { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+            Exit::Permission
+        }
+        StateError::Unusable { .. } => Exit::Internal,
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
+use super::state_dir::{refuse_exposed, state_dir};
 use crate::{
     clock,
     config::Settings,
@@ -32,6 +33,7 @@ const FIRST_LOOK: Duration = Duration::from_secs(3);
 /// Watches until it is told to end.
 pub fn run(settings: Settings) -> anyhow::Result<Exit> {
     warn_of_what_has_no_effect(&settings);
+    refuse_exposed(&settings)?;
     let web_config = settings.web.config_file.as_deref();
     let web_config = web_config.map(|path| WebConfigFile::open(path, WebConfigFile::LOOK_EVERY));
     let web_config = web_config.transpose()?.map(Arc::new);
@@ -89,6 +91,7 @@ fn options(settings: &Settings) -> WatchOptions {
         interval: settings.watch.interval,
         restart_timeout: settings.limits.restart_timeout,
         servers: servers.collect(),
+        state_dir: state_dir(settings),
     }
 }
 

@@ -84,7 +84,9 @@ pub fn gracekeeper(directory: &Path) -> String {
     // TOML's strings are JSON's.
     let pid_file = directory.join("run/httpd.pid").to_string_lossy().into_owned();
     let pid_file = serde_json::Value::from(pid_file);
-    format!("[[server]]\nname = \"demo\"\npid_file = {pid_file}\n")
+    let state = directory.join("state").to_string_lossy().into_owned();
+    let state = serde_json::Value::from(state);
+    format!("[watch]\nstate_dir = {state}\n[[server]]\nname = \"demo\"\npid_file = {pid_file}\n")
 }
 
 #[cfg(test)]

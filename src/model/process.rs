@@ -8,6 +8,7 @@ use super::time::Uptime;
 
 /// A process number in gracekeeper's own PID namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "i32")]
 pub struct Pid(i32);
 
 /// The identity of a process: a pid alone may be somebody else's a moment later.
@@ -108,6 +109,14 @@ impl Pid {
     #[must_use]
     pub const fn as_raw(self) -> i32 {
         self.0
+    }
+}
+
+impl TryFrom<i32> for Pid {
+    type Error = &'static str;
+
+    fn try_from(number: i32) -> Result<Self, Self::Error> {
+        Self::new(number).ok_or("a process number is above zero")
     }
 }
 

@@ -1,5 +1,7 @@
 //! What one look saw of one server: the only thing that trackers are given.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     log::LogReport,
     process::{Child, ExitStatus, ProcessId, ProcessTable},
@@ -47,7 +49,7 @@ pub enum TraceKind {
 }
 
 /// The pid file as it is now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PidFileStamp {
     /// Its modification time, set by the kernel as httpd writes it.
     pub written: Timestamp,

@@ -67,6 +67,32 @@ impl Children {
         }
     }
 
+    /// Knows a child that an earlier run knew: whether it still lives, the next look tells.
+    pub fn take_up(
+        &mut self,
+        server: usize,
+        id: ProcessId,
+        now: Uptime,
+        table: &ProcessTable,
+        moments: &mut Moments,
+    ) {
+        let row = table.row(id.pid);
+        let is_hidden = row == Err(Why::Permission);
+        let row = row.ok().filter(|row| row.id == id);
+        let state = row.map(|row| row.state).filter(|state| *state != ProcessState::Ended);
+        if let Some(state) = state.or(is_hidden.then_some(ProcessState::Alive)) {
+            moments.hold(server, id, |pid| table.row(pid).ok().map(|row| row.id));
+            self.known.insert(id.pid, Child { id, role: ChildRole::Httpd, state });
+        } else {
+            self.mourn(id, now);
+        }
+    }
+
+    /// A process ended while nobody held it: how, nobody will tell.
+    pub fn mourn(&mut self, id: ProcessId, now: Uptime) {
+        self.ended.insert(id, now);
+    }
+
     /// Looks after those that are no children of the living `parent`, whose rows are `seen`.
     pub fn fates(
         &mut self,

@@ -1,5 +1,7 @@
 //! One server's sources: who its parent is, and what each source gives in one look.
 
+mod remember;
+
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -7,6 +9,7 @@ use std::{
 
 use rustix::process::{Pid as RawPid, getpgid, getpgrp, getpid, setpgid};
 
+pub use self::remember::Past;
 use super::{
     children::{self, Children},
     discovery::{self, Found, Proof, Signature},

@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{
     event::{Event, ExitReason},
     process::{Child, ChildRole, ExitStatus, Pid, ProcessId, ProcessState},
@@ -58,7 +60,7 @@ pub fn placements(slots: &[SlotRecord]) -> Placements {
 
 /// Where a child comes from. Every parent counts its generations from zero, so the parent comes
 /// first: what an earlier one left behind is older than anything of this one's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Descent {
     /// The server's how-manieth parent.
     pub parent: u32,
@@ -112,6 +114,12 @@ impl ChildrenTracker {
     #[must_use]
     pub fn generations(&self) -> BTreeSet<Descent> {
         self.workers.values().copied().collect()
+    }
+
+    /// A tracker that knows these children already.
+    #[must_use]
+    pub fn restored(workers: BTreeMap<ProcessId, Descent>) -> Self {
+        Self { workers, counts_starts: true, ..Self::default() }
     }
 
     /// Folds one look; also returns who left.

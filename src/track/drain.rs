@@ -9,20 +9,22 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{
     event::{DrainOutcome, Event, RestartType},
     scoreboard::Generation,
     time::Moment,
 };
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Drain {
     began: Moment,
     children: u32,
 }
 
 /// What is remembered of a generation that had a child.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Presence {
     living: u32,
     last_departure: Option<Moment>,
@@ -35,6 +37,15 @@ struct Presence {
 pub struct DrainTracker {
     generations: BTreeMap<Generation, Presence>,
     open: BTreeMap<Generation, Drain>,
+    last: Option<Duration>,
+}
+
+/// What is kept of a parent's drains from one run to the next.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct DrainMemory {
+    generations: Vec<(Generation, Presence)>,
+    open: Vec<(Generation, Drain)>,
     last: Option<Duration>,
 }
 
@@ -65,6 +76,31 @@ impl DrainTracker {
     #[must_use]
     pub const fn last(&self) -> Option<Duration> {
         self.last
+    }
+
+    /// What is to be kept. How many children live, and when one left that nobody waits for, the
+    /// next look tells anew, so that a child's coming and going changes nothing here.
+    pub(super) fn remember(&self) -> DrainMemory {
+        let kept = |generation: &Generation, presence: &Presence| {
+            let awaited = self.open.contains_key(generation) || !presence.departures.is_empty();
+            let last_departure = presence.last_departure.filter(|_| awaited);
+            let departures = presence.departures.clone();
+            (*generation, Presence { living: 0, last_departure, departures })
+        };
+        DrainMemory {
+            generations: self.generations.iter().map(|(key, value)| kept(key, value)).collect(),
+            open: self.open.iter().map(|(generation, drain)| (*generation, *drain)).collect(),
+            last: self.last,
+        }
+    }
+
+    /// A tracker that goes on where another one left off.
+    pub(super) fn restored(memory: DrainMemory) -> Self {
+        Self {
+            generations: memory.generations.into_iter().collect(),
+            open: memory.open.into_iter().collect(),
+            last: memory.last,
+        }
     }
 
     /// Folds one look.

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::look::Look;
 use crate::model::{
     event::{Event, RestartType},
     process::{ChildRole, ProcessState, ProcessTable},
+    scoreboard::Generation,
     time::Moment,
 };
 
@@ -13,16 +16,16 @@ use crate::model::{
 pub(super) const TICK: Duration = Duration::from_millis(10);
 
 /// A server whose parent has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unserved {
-    /// When it ended.
-    pub since: Moment,
+    /// When it ended; `None` if nobody looked then, or when the next one began.
+    pub since: Option<Moment>,
     /// Workers that had a request then.
     pub interrupted: u32,
 }
 
 /// A new parent, until its first child lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FullRestart {
     unserved: Unserved,
     resumed: Option<Moment>,
@@ -52,21 +55,26 @@ impl FullRestart {
         born.filter(|born| born.after(TICK) >= resumed).min()
     }
 
-    /// The first child was `born`.
+    /// The first child was `born`, of the running generation. The pid file and the first child of
+    /// a later generation than the parent's first tell nothing of its start.
     #[must_use]
-    pub fn ended(self, started: Moment, born: Moment) -> [Event; 2] {
+    pub fn ended(self, started: Moment, born: Moment, running: Option<Generation>) -> Vec<Event> {
         let kind = RestartType::Full;
         // A pid file that is younger than the first child is a later restart's.
         let resumed = self.resumed.filter(|resumed| *resumed <= born.after(TICK));
-        let restarted = Event::Restarted {
+        let seen = self.unserved.since.is_some() || running == Some(Generation::default());
+        let resumed = resumed.filter(|_| seen);
+        let mut events = vec![Event::Restarted {
             kind,
             began: started,
             took: resumed.map(|resumed| resumed.since(started)),
             left: None,
             coalesced: false,
             interrupted: self.unserved.interrupted,
-        };
+        }];
         let served = born.max(resumed.unwrap_or(born));
-        [restarted, Event::ServedAgain { kind, unserved: served.since(self.unserved.since) }]
+        let unserved = self.unserved.since.map(|since| served.since(since));
+        events.extend(unserved.map(|unserved| Event::ServedAgain { kind, unserved }));
+        events
     }
 }

@@ -28,9 +28,14 @@ struct Place {
 }
 
 impl InferredGenerations {
-    /// Of a parent whose generation was last known, or believed, to be `running`.
-    pub(super) const fn since(running: Generation) -> Self {
-        Self { running, children: BTreeMap::new() }
+    /// Of a parent whose generation was last known, or believed, to be `running`, with the
+    /// children whose generation is known.
+    pub(super) fn since(
+        running: Generation,
+        known: impl Iterator<Item = (ProcessId, Generation)>,
+    ) -> Self {
+        let place = |(id, generation)| (id, Place { generation, settled: true });
+        Self { running, children: known.map(place).collect() }
     }
 
     /// The running generation: its number is not httpd's own.
@@ -88,7 +93,7 @@ fn restarts_before(began: &[Moment], born: Moment) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{iter, time::Duration};
 
     use super::*;
     use crate::{
@@ -140,7 +145,7 @@ mod tests {
 
     #[test]
     fn who_was_there_before_a_restart_is_of_the_generation_that_it_left() {
-        let mut generations = InferredGenerations::since(Generation::new(4));
+        let mut generations = InferredGenerations::since(Generation::new(4), iter::empty());
         assert_eq!(placed(&mut generations, 1000, &[(11, 20)], &[]), [(11, 4)]);
         let children = [(11, 20), (12, 1500), (13, 2010)];
         let expected = [(11, 4), (12, 4), (13, 5)];
@@ -153,7 +158,7 @@ mod tests {
 
     #[test]
     fn of_several_restarts_each_has_its_children() {
-        let mut generations = InferredGenerations::since(Generation::new(0));
+        let mut generations = InferredGenerations::since(Generation::new(0), iter::empty());
         let children = [(11, 20), (12, 2050), (13, 2150)];
         let expected = [(11, 0), (12, 1), (13, 2)];
         assert_eq!(placed(&mut generations, 2200, &children, &[2001, 2101]), expected);

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::look::Look;
 use crate::model::{
     scoreboard::{Generation, Global},
@@ -11,10 +13,10 @@ use crate::model::{
 
 /// Between the pid file and the resuming lie some hundred microseconds: a hard restart makes its
 /// scoreboard then, and writes the running generation into it.
-const RESUMES_WITHIN: Duration = Duration::from_millis(20);
+pub(super) const RESUMES_WITHIN: Duration = Duration::from_millis(20);
 
 /// What was true when the parent last ran normally.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Mark {
     pub(super) at: Moment,
     pub(super) generation: Option<Generation>,
@@ -48,6 +50,12 @@ impl Mark {
             pid_file_is_fresh: true,
             busy: statuses.filter(|(status, _)| status.is_busy()).map(|(_, count)| count).sum(),
         }
+    }
+
+    /// httpd counts its generations from zero; one before that stands for a restart that was joined.
+    pub(super) fn is_plausible(&self) -> bool {
+        let known = [self.generation, self.forgotten];
+        known.into_iter().flatten().all(|generation| generation.number() >= -1)
     }
 
     /// What the scoreboard said is not compared with any more, until it is back.

@@ -16,6 +16,7 @@ pub mod histogram;
 mod inferred;
 pub mod look;
 mod mark;
+pub mod memory;
 mod passage;
 pub mod restart;
 pub mod server;

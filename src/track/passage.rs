@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{family::Family, look::Look, mark::Mark};
 use crate::model::{event::RestartType, scoreboard::Global, snapshot::TraceKind, time::Moment};
 
@@ -13,7 +15,7 @@ pub(super) struct Passage {
 }
 
 /// What was stamped while a restart was in progress.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Milestones {
     /// When the configuration was opened.
     pub(super) opened: Vec<Moment>,

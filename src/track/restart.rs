@@ -12,8 +12,14 @@
 //! The generation moves with the signal, `restart_time` only at the end of a hard restart, up to
 //! ten seconds later. So the type is decided when the parent has resumed, not before.
 
+mod remember;
+
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use self::remember::Absence;
+pub(super) use self::remember::RestartMemory;
 use super::{
     family::Family,
     look::Look,
@@ -32,7 +38,7 @@ const SCOREBOARD_IS_AWAITED: Duration = Duration::from_secs(5);
 /// httpd forks its first children at once after it wrote its first pid file.
 const STARTS_WITHIN: Duration = Duration::from_secs(2);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum State {
     /// The parent is known, and was not yet seen running normally.
     New,
@@ -42,7 +48,7 @@ enum State {
     Restarting(Restarting),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Restarting {
     from: Mark,
     began: Moment,
@@ -70,6 +76,8 @@ pub struct RestartTracker {
     /// Tells types while there is no scoreboard.
     family: Family,
     unserved: UnservedTracker,
+    /// Nobody looked for a while: until it is known what happened meanwhile.
+    absence: Option<Absence>,
 }
 
 impl RestartTracker {
@@ -84,6 +92,7 @@ impl RestartTracker {
             seen: None,
             family: Family::new(),
             unserved: UnservedTracker::new(),
+            absence: None,
         }
     }
 
@@ -124,6 +133,7 @@ impl RestartTracker {
     pub fn observe(&mut self, look: &Look<'_>) -> Vec<Event> {
         if let State::New = self.state {
             self.state = self.first_state(look);
+            self.count_from_start(look);
         }
         // After that: a parent that is first seen in a restart reads its configuration.
         let reading = self.is_reading(look);
@@ -133,7 +143,9 @@ impl RestartTracker {
         self.notice_blindness(look);
         let mut events = Vec::new();
         if let State::Settled(mark) = self.state {
-            let witnessed = reading || !self.milestones.opened.is_empty();
+            let witnessed = reading
+                || !self.milestones.opened.is_empty()
+                || self.was_rewritten_unseen(&mark, look);
             self.state = leave_settled(mark, look, reading, witnessed, &mut events);
         }
         if let State::Restarting(restarting) = &mut self.state {
@@ -167,6 +179,7 @@ impl RestartTracker {
         if self.unserved.waits() {
             events.extend(self.unserved.observe(&births(look)));
         }
+        self.correct_after_absence(look, &mut events);
         events
     }
 

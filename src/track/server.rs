@@ -8,6 +8,7 @@
 mod assess;
 mod compare;
 mod infer;
+mod remember;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -68,6 +69,8 @@ pub struct ServerTracker {
     status: StatusTracker,
     witnesses: WitnessTracker,
     changes: Vec<WitnessChange>,
+    /// Nobody looked since then: until a look tells what happened meanwhile.
+    absent_since: Option<Moment>,
     latest: ServerAssessment,
 }
 
@@ -93,6 +96,7 @@ impl ServerTracker {
             status: StatusTracker::default(),
             witnesses: WitnessTracker::default(),
             changes: Vec::new(),
+            absent_since: None,
             latest: ServerAssessment::default(),
         }
     }
@@ -129,6 +133,10 @@ impl ServerTracker {
     /// Folds one look at the server.
     pub fn observe(&mut self, snapshot: &ServerSnapshot) -> Vec<Event> {
         let mut events = Vec::new();
+        if self.is_still_absent(snapshot) {
+            self.assess(snapshot);
+            return events;
+        }
         let names_parent = snapshot.parent.as_ref().is_some_and(|it| it.pid_file.is_some());
         self.stops.observe(&snapshot.traces, names_parent);
         self.notice_end(snapshot, &mut events);
@@ -139,6 +147,7 @@ impl ServerTracker {
         self.notice_full_restart(snapshot, &mut events);
         events.extend(self.stops.explain(&snapshot.statuses));
         self.compare(snapshot, &mut events);
+        self.return_from_absence(snapshot, &mut events);
         self.assess(snapshot);
         events
     }
@@ -149,6 +158,10 @@ impl ServerTracker {
         let replaced = snapshot.parent.as_ref().is_none_or(|parent| parent.id != up.id);
         let at = match stamped {
             Some(trace) => trace.at,
+            None if replaced && self.absent_since.is_some() => {
+                self.end_unseen(snapshot, events);
+                return;
+            }
             None if replaced => snapshot.at,
             None => return,
         };
@@ -166,7 +179,7 @@ impl ServerTracker {
         self.status = StatusTracker::default();
         // A parent that never served leaves the server as its predecessor did.
         if served {
-            self.unserved = Some(Unserved { since: at, interrupted: self.busy });
+            self.unserved = Some(Unserved { since: Some(at), interrupted: self.busy });
         }
         self.up = None;
     }
@@ -204,8 +217,8 @@ impl ServerTracker {
             return;
         }
         let started = snapshot.at.at_uptime(parent.id.started);
-        let full = self.unserved.map(FullRestart::new);
-        self.up = Some(Up { id: parent.id, started, restart: RestartTracker::new(), full });
+        let full = self.unserved_until_now().map(FullRestart::new);
+        self.up = Some(Up { id: parent.id, started, restart: self.restarts_of(started), full });
         self.parents += 1;
         self.running = None;
         self.inferred = None;
@@ -296,7 +309,7 @@ impl ServerTracker {
         if let (Some(up), Some(born)) = (&mut self.up, born)
             && let Some(full) = up.full.take()
         {
-            events.extend(full.ended(up.started, born));
+            events.extend(full.ended(up.started, born, self.running));
         }
     }
 

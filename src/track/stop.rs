@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{
     event::{Event, FailureReason, StopType},
     process::{ExitStatus, ProcessId},
@@ -14,7 +16,7 @@ use crate::model::{
 const GRACEFUL_STOP_LASTS: Duration = Duration::from_millis(500);
 
 /// A parent that has ended, until its exit status is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Ending {
     parent: ProcessId,
     at: Moment,
@@ -33,7 +35,7 @@ pub struct FailedRestart {
 }
 
 /// Follows how parents end.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StopTracker {
     pid_file_removed: Option<Moment>,
     endings: Vec<Ending>,
@@ -72,6 +74,18 @@ impl StopTracker {
         } else {
             self.endings.push(Ending { parent, at, pid_file_removed, opened });
         }
+    }
+
+    /// The parent ended while nobody looked: nothing tells why, and what became of its pid file
+    /// is the next one's.
+    pub fn ended_unseen(&mut self, at: Moment, events: &mut Vec<Event>) {
+        self.pid_file_removed = None;
+        events.push(Event::Stopped { at, kind: StopType::Unknown });
+    }
+
+    /// The parents of which it is not known yet why they ended.
+    pub fn undecided(&self) -> impl Iterator<Item = ProcessId> {
+        self.endings.iter().map(|ending| ending.parent)
     }
 
     /// Says why parents ended whose exit status is known now.

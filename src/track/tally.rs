@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::histogram::Histogram;
+use super::{histogram::Histogram, memory::LastMemory};
 use crate::model::{
     event::{DrainOutcome, Event, ExitReason, FailureReason, RestartType, StopType},
     log::{LogCode, LogLevel},
@@ -86,6 +86,27 @@ impl Default for Tally {
 }
 
 impl Tally {
+    /// Counters at zero, beside what is remembered of the last restarts.
+    #[must_use]
+    pub fn restored(last: &LastMemory) -> Self {
+        Self {
+            last_restart: last.restart.clone(),
+            last_successful: last.successful,
+            last_failure: last.failure.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// What is to be kept of the last restarts.
+    #[must_use]
+    pub fn remember(&self) -> LastMemory {
+        LastMemory {
+            restart: self.last_restart.clone(),
+            failure: self.last_failure.clone(),
+            successful: self.last_successful,
+        }
+    }
+
     /// Counts one event.
     pub fn count(&mut self, event: &Event) {
         match event {

@@ -1,12 +1,14 @@
 //! Restarts whose new generation has no child yet: nobody takes a connection.
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{
     event::{Event, RestartType},
     scoreboard::Generation,
     time::Moment,
 };
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Waiting {
     kind: RestartType,
     began: Moment,
@@ -15,7 +17,7 @@ struct Waiting {
 }
 
 /// Follows the first child of each generation.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct UnservedTracker {
     waiting: Vec<Waiting>,
 }

@@ -1,6 +1,6 @@
 //! What the watch is told, from another thread.
 
-use std::{io, os::fd::OwnedFd, sync::mpsc, time::Duration};
+use std::{io, os::fd::OwnedFd, path::PathBuf, sync::mpsc, time::Duration};
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
@@ -16,6 +16,8 @@ pub struct WatchOptions {
     /// The servers that an operator listed, with the names that he gave; none: discover what runs
     /// here.
     pub servers: Vec<(Option<String>, Target)>,
+    /// Where what is known is kept from one run to the next.
+    pub state_dir: PathBuf,
 }
 
 /// What another thread tells the watch.

@@ -11,9 +11,9 @@ use crate::{
     model::{event::Event, snapshot::Trace, time::Moment},
     observe::{
         discovery::Found,
-        server::{Doubt, Instruments, ServerObserver, Target},
+        server::{Doubt, Instruments, Past, ServerObserver, Target},
     },
-    track::{server::ServerTracker, tally::Tally},
+    track::{memory::ServerMemory, server::ServerTracker, tally::Tally},
 };
 
 /// One server and what is kept of it.
@@ -35,6 +35,31 @@ impl Server {
             tally: Tally::default(),
             orphans: 0,
         }
+    }
+
+    /// A server that an earlier run knew.
+    pub(super) fn taken_up(
+        mut self,
+        past: Past,
+        memory: &ServerMemory,
+        timeout: Duration,
+        now: Moment,
+        instruments: &mut Instruments<'_>,
+    ) -> Self {
+        self.observer.take_up(past, now.uptime, instruments);
+        self.tracker = ServerTracker::restored(timeout, memory, now);
+        self.tally = Tally::restored(&memory.last);
+        self
+    }
+
+    /// What the next run will know.
+    pub(super) fn remember(&self, at: Moment) -> ServerMemory {
+        self.tracker.remember(at, &self.tally)
+    }
+
+    /// It lives, or may.
+    pub(super) fn may_be_up(&self) -> bool {
+        self.tracker.assessment().up != Some(false)
     }
 
     /// A restart that takes longer than this is hung.

@@ -119,9 +119,14 @@ fn a_prefork_parent_that_signals_its_process_group_does_not_meet_gracekeeper_the
     let group = i32::try_from(httpd.pid()).unwrap();
     let directory = TempDir::new().unwrap();
     let log = directory.path().join("log");
+    let configuration = directory.path().join("gracekeeper.toml");
+    let state = directory.path().join("state");
+    fs::write(&configuration, format!("[watch]\nstate_dir = \"{}\"\n", state.display())).unwrap();
     let child = Command::new(env!("CARGO_BIN_EXE_gracekeeper"))
         .args(["run", "--web.listen-address", "127.0.0.1:0", "--httpd.pid-file"])
         .arg(httpd.pid_file())
+        .arg("--config.file")
+        .arg(configuration)
         .current_dir(directory.path())
         .stdin(Stdio::null())
         .stderr(File::create(&log).unwrap())

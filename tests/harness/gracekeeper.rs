@@ -25,6 +25,7 @@ const NOBODY: u32 = 65534;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A gracekeeper to be.
+#[derive(Clone)]
 pub(crate) struct Builder {
     program: PathBuf,
     watch: String,
@@ -32,6 +33,7 @@ pub(crate) struct Builder {
     configuration: String,
     arguments: Vec<String>,
     user: User,
+    state: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,6 +51,7 @@ impl Builder {
             configuration: String::new(),
             arguments: Vec::new(),
             user: User::OfTheTest,
+            state: None,
         }
     }
 
@@ -85,6 +88,11 @@ impl Builder {
         Self { user, ..self }
     }
 
+    /// With the state directory of another one instead of an own one.
+    pub(crate) fn sharing_the_state_of(self, other: &Gracekeeper) -> Self {
+        Self { state: Some(other.state_directory()), ..self }
+    }
+
     /// Another program in its place, with the same arguments.
     pub(crate) fn program(self, program: &Path) -> Self {
         Self { program: program.to_owned(), ..self }
@@ -94,12 +102,16 @@ impl Builder {
     pub(crate) fn start(self) -> Gracekeeper {
         let directory = TempDir::with_prefix("gracekeeper-").unwrap();
         fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
-        let configuration_file = self.write_configuration(directory.path());
+        self.write_configuration(directory.path());
+        self.launch(Arc::new(directory))
+    }
+
+    fn launch(self, directory: Arc<TempDir>) -> Gracekeeper {
         let mut command = Command::new(self.program_in(directory.path()));
         command
             .arg("run")
             .arg("--config.file")
-            .arg(configuration_file)
+            .arg(directory.path().join("gracekeeper.toml"))
             .args(["--web.listen-address", "127.0.0.1:0"])
             .args(&self.arguments)
             .current_dir(directory.path())
@@ -113,7 +125,7 @@ impl Builder {
         }
         let mut child = command.spawn().unwrap();
         let log = Log::capture(child.stderr.take().unwrap());
-        let mut gracekeeper = Gracekeeper { child, log, address: None, directory };
+        let mut gracekeeper = Gracekeeper { child, log, address: None, directory, builder: self };
         gracekeeper.address = Some(eventually("gracekeeper listens", || {
             let address = listening_address(&gracekeeper.log());
             let ended = gracekeeper.child.try_wait().unwrap();
@@ -123,7 +135,7 @@ impl Builder {
         gracekeeper
     }
 
-    fn write_configuration(&self, directory: &Path) -> PathBuf {
+    fn write_configuration(&self, directory: &Path) {
         let state = directory.join("state");
         fs::create_dir(&state).unwrap();
         if self.user == User::Nobody {
@@ -131,13 +143,11 @@ impl Builder {
             rustix::fs::chown(&state, Some(uid), Some(gid)).unwrap();
         }
         let mut text = String::new();
-        let state = state.display();
+        let state = self.state.as_ref().unwrap_or(&state).display();
         let Self { watch, server, configuration, .. } = self;
         write!(text, "[watch]\nstate_dir = \"{state}\"\n{watch}\n{server}\n{configuration}")
             .unwrap();
-        let file = directory.join("gracekeeper.toml");
-        fs::write(&file, text).unwrap();
-        file
+        fs::write(directory.join("gracekeeper.toml"), text).unwrap();
     }
 
     /// A copy where `nobody` may execute it: the build directory may be anybody's own.
@@ -146,7 +156,9 @@ impl Builder {
             User::OfTheTest => self.program.clone(),
             User::Nobody => {
                 let copy = directory.join("gracekeeper");
-                program::copy(&self.program, &copy);
+                if !copy.exists() {
+                    program::copy(&self.program, &copy);
+                }
                 copy
             }
         }
@@ -158,7 +170,29 @@ pub(crate) struct Gracekeeper {
     child: Child,
     log: Log,
     address: Option<SocketAddr>,
-    directory: TempDir,
+    directory: Arc<TempDir>,
+    builder: Builder,
+}
+
+/// What one that is gone left behind.
+pub(crate) struct Left {
+    directory: Arc<TempDir>,
+    builder: Builder,
+}
+
+impl Left {
+    /// Another one, with the same configuration and the same state directory.
+    pub(crate) fn start_again(self) -> Gracekeeper {
+        self.builder.launch(self.directory)
+    }
+
+    pub(crate) fn state_directory(&self) -> PathBuf {
+        self.directory.path().join("state")
+    }
+
+    pub(crate) fn configuration_file(&self) -> PathBuf {
+        self.directory.path().join("gracekeeper.toml")
+    }
 }
 
 impl Gracekeeper {
@@ -224,6 +258,24 @@ impl Gracekeeper {
     pub(crate) fn end(mut self) -> ExitStatus {
         self.signal(Signal::TERM);
         eventually_within(TIMEOUT, "gracekeeper ends", || self.child.try_wait().unwrap())
+    }
+
+    /// Kills it without a warning.
+    pub(crate) fn kill(mut self) -> Left {
+        let _: rustix::io::Result<()> = kill_process_group(self.process_id(), Signal::KILL);
+        self.child.wait().unwrap();
+        self.left()
+    }
+
+    /// Asks it to end, as a service manager does.
+    pub(crate) fn leave(mut self) -> Left {
+        self.signal(Signal::TERM);
+        eventually_within(TIMEOUT, "gracekeeper ends", || self.child.try_wait().unwrap());
+        self.left()
+    }
+
+    fn left(&self) -> Left {
+        Left { directory: Arc::clone(&self.directory), builder: self.builder.clone() }
     }
 
     fn process_id(&self) -> Pid {

@@ -3,7 +3,7 @@
 use super::{Source, sources};
 
 /// A part of `src` and the parts that it may use besides itself; the longest name that fits counts.
-const LAYERS: [(&str, &[&str]); 19] = [
+const LAYERS: [(&str, &[&str]); 20] = [
     ("", &["*"]),
     ("model", &[]),
     ("decode", &["model"]),
@@ -18,7 +18,8 @@ const LAYERS: [(&str, &[&str]); 19] = [
     ("expose::web_config", &["model", "clock", "expose"]),
     ("config", &["trusted_path"]),
     ("cli", &["config", "exit", "log_format", "version"]),
-    ("watch", &["model", "clock", "observe", "track", "expose"]),
+    ("state", &["model", "decode", "clock", "track"]),
+    ("watch", &["model", "clock", "observe", "track", "expose", "state"]),
     ("command", &["*"]),
     ("program", &["model", "clock"]),
     ("trusted_path", &[]),

@@ -30,7 +30,10 @@ impl ServerTracker {
             Part::Unseen(_) => return,
         }
         let start = self.running.unwrap_or_default();
-        let inferred = self.inferred.get_or_insert_with(|| InferredGenerations::since(start));
+        let own = self.children.workers().iter().filter(|(_, it)| it.parent == self.parents);
+        let known = own.map(|(id, descent)| (*id, descent.generation));
+        let inferred =
+            self.inferred.get_or_insert_with(|| InferredGenerations::since(start, known));
         let undecided = self.up.as_ref().is_some_and(|up| up.restart.in_progress().is_some());
         inferred.observe(look, events, undecided);
         self.running = Some(inferred.running());

@@ -1,0 +1,240 @@
+//! What earlier runs knew, and what the next one will: loaded, kept up to date, forgotten.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use tracing::{info, warn};
+
+use super::server::Server;
+use crate::{
+    model::time::Moment,
+    observe::{
+        discovery::Signature,
+        server::{Past, Target},
+    },
+    state::{
+        directory::{Folder, StateDirectory, StateError},
+        document::{Document, Remembered, SignatureText},
+        orders::{Order, Outcome},
+        path_text::PathText,
+        pid_space::PidSpace,
+        writer::Writer,
+    },
+    track::memory::LifeMemory,
+};
+
+/// Children come and go all the time, and are kept for the case that their parent ends while
+/// nobody looks.
+const CHILDREN_ARE_KEPT_EVERY: Duration = Duration::from_secs(10);
+
+/// What is kept in the state directory, if there is one.
+#[derive(Debug)]
+pub(super) struct Memory {
+    kept: Option<Kept>,
+    /// Servers that were seen, and are not watched.
+    others: Vec<Remembered>,
+    space: Option<PidSpace>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    directory: Arc<StateDirectory>,
+    writer: Writer,
+    last: Option<(Document, Moment)>,
+    /// When orders were last looked for.
+    heard: Option<Moment>,
+}
+
+impl Memory {
+    /// Reads what the last run left in this directory. Without a directory, or beside another run,
+    /// nothing is kept, which is said.
+    pub(super) fn open(path: &Path, procfs: &Path) -> Self {
+        let space = PidSpace::read(procfs);
+        let nothing = Self { kept: None, others: Vec::new(), space };
+        let directory = match Folder::make(path).and_then(Folder::lock) {
+            Ok(directory) => Arc::new(directory),
+            Err(error) => {
+                warn_of(path, &error);
+                return nothing;
+            }
+        };
+        Order::clear(path);
+        let others = load(&directory, nothing.space.as_ref());
+        match Writer::start(Arc::clone(&directory)) {
+            Ok(writer) => Self {
+                kept: Some(Kept { directory, writer, last: None, heard: None }),
+                others,
+                ..nothing
+            },
+            Err(error) => {
+                warn!(%error, "state is not kept: no thread to write it");
+                Self { others, ..nothing }
+            }
+        }
+    }
+
+    /// The name of the server that an operator configured like this, if it was seen before.
+    pub(super) fn name(&self, target: &Target) -> Option<String> {
+        let (pid_file, program) = (target.pid_file.as_deref(), target.program.as_deref());
+        let known = self.others.iter().find(|it| it.is_configured_as(pid_file, program));
+        known.map(|known| known.name.clone())
+    }
+
+    /// What is known of the server that an operator configured like this; it is watched now.
+    pub(super) fn take(&mut self, name: &str, target: &Target) -> Option<Remembered> {
+        let (pid_file, program) = (target.pid_file.as_deref(), target.program.as_deref());
+        let is_it = |known: &Remembered| known.is_configured_as(pid_file, program);
+        let of_name = self.others.iter().position(|known| is_it(known) && known.name == name);
+        let place = of_name.or_else(|| self.others.iter().position(is_it))?;
+        Some(self.others.remove(place))
+    }
+
+    /// Every server that was discovered; they are watched now.
+    pub(super) fn take_discovered(&mut self, most: usize) -> Vec<Remembered> {
+        let discovered = |known: &mut Remembered| known.is_discovered();
+        self.others.extract_if(.., discovered).take(most).collect()
+    }
+
+    /// A server that is no longer watched.
+    pub(super) fn put(&mut self, server: Remembered) {
+        self.others.retain(|other| other.name != server.name);
+        self.others.push(server);
+    }
+
+    /// Keeps what is known now, if that is news.
+    pub(super) fn keep<'a>(&mut self, at: Moment, servers: impl Iterator<Item = &'a Server>) {
+        let Some(kept) = &mut self.kept else { return };
+        let document = document(at, servers, &self.others, self.space.as_ref());
+        let is_known = kept.last.as_ref().is_some_and(|(last, when)| {
+            let recent = at.since(*when) < CHILDREN_ARE_KEPT_EVERY;
+            document.tells_the_same_as(last) && (recent || document.names_the_same_as(last))
+        });
+        if !is_known && kept.writer.take(document.clone()) {
+            kept.last = Some((document, at));
+        }
+    }
+
+    /// Keeps it for the last time.
+    pub(super) fn end<'a>(self, at: Moment, servers: impl Iterator<Item = &'a Server>) {
+        let document = document(at, servers, &self.others, self.space.as_ref());
+        if let Some(kept) = self.kept {
+            kept.writer.end_with(document);
+        }
+    }
+
+    /// What was ordered to be forgotten; looked for once in an interval.
+    pub(super) fn orders(&mut self, at: Moment, interval: Duration) -> Vec<Order> {
+        let Some(kept) = &mut self.kept else { return Vec::new() };
+        if kept.heard.is_some_and(|heard| at.since(heard) < interval) {
+            return Vec::new();
+        }
+        kept.heard = Some(at);
+        let (orders, strange) = Order::waiting(kept.directory.folder().path());
+        for file in strange {
+            warn!(file = %file.display(), "no order, taken away");
+        }
+        orders
+    }
+
+    /// Forgets a server that is not watched; else names all that are known besides.
+    pub(super) fn forget(&mut self, name: &str) -> Outcome {
+        let place = self.others.iter().position(|other| other.name == name);
+        if let Some(place) = place {
+            self.others.remove(place);
+            return Outcome::Forgotten;
+        }
+        Outcome::Unknown(self.others.iter().map(|other| other.name.clone()).collect())
+    }
+}
+
+/// What is kept of a watched server.
+pub(super) fn remembered(at: Moment, server: &Server) -> Remembered {
+    let Target { pid_file, program, signature } = server.observer.target().clone();
+    let own = server.observer.own_pid_file().map(Path::to_owned);
+    let signature = signature.map(|signature| SignatureText {
+        program: PathText(signature.program),
+        configuration: signature.configuration.map(PathText),
+        owner: signature.owner,
+    });
+    let mut known = Remembered::new(server.name.clone(), [pid_file, program, own], signature);
+    known.memory = server.remember(at);
+    known
+}
+
+/// Whom an earlier run knew.
+pub(super) fn past(known: &Remembered) -> Past {
+    let life = known.memory.life.as_ref();
+    Past {
+        signature: known.signature.as_ref().map(signature),
+        own_pid_file: known.own_pid_file(),
+        parent: life.and_then(LifeMemory::parent),
+        children: life.into_iter().flat_map(LifeMemory::children).collect(),
+        ended: life.into_iter().flat_map(LifeMemory::ended).collect(),
+    }
+}
+
+fn signature(text: &SignatureText) -> Signature {
+    let path = |text: &PathText| -> PathBuf { text.0.clone() };
+    Signature {
+        program: path(&text.program),
+        configuration: text.configuration.as_ref().map(path),
+        owner: text.owner,
+    }
+}
+
+fn document<'a>(
+    at: Moment,
+    servers: impl Iterator<Item = &'a Server>,
+    others: &[Remembered],
+    space: Option<&PidSpace>,
+) -> Document {
+    let mut known: Vec<Remembered> = servers.map(|server| remembered(at, server)).collect();
+    let unwatched = others.iter().filter(|other| known.iter().all(|it| it.name != other.name));
+    let unwatched: Vec<Remembered> = unwatched.cloned().collect();
+    known.extend(unwatched);
+    Document::new(space.cloned(), known)
+}
+
+/// What the last run left. What cannot be believed is put aside.
+fn load(directory: &StateDirectory, space: Option<&PidSpace>) -> Vec<Remembered> {
+    let read = directory.folder().read().map_err(|error| error.to_string());
+    let document = read.and_then(|bytes| {
+        let document = bytes.map(|bytes| Document::decode(&bytes)).transpose();
+        document.map_err(|error| error.to_string())
+    });
+    match document {
+        Ok(document) => document.map_or_else(Vec::new, |it| it.into_servers(space)),
+        Err(cause) => {
+            let path = directory.folder().path().display();
+            match directory.set_aside() {
+                Ok(now) => warn!(directory = %path, cause, now, "state not believed, put aside"),
+                Err(error) => warn!(directory = %path, cause, %error, "state not believed"),
+            }
+            Vec::new()
+        }
+    }
+}
+
+/// One line: what is lost, why, and what mends it.
+fn warn_of(path: &Path, error: &StateError) {
+    let directory = path.display();
+    let mend = match error {
+        StateError::Unusable { .. } => {
+            "make it, owned by the user that runs gracekeeper (systemd: StateDirectory=), or name \
+             another as state_dir in [watch]"
+        }
+        StateError::Exposed { .. } => "chown it to root and chmod it to 0700",
+        StateError::Locked { .. } => {
+            info!(%directory, "another gracekeeper keeps its state here, this one keeps none");
+            return;
+        }
+    };
+    let cause = match error {
+        StateError::Unusable { source, .. } => source.to_string(),
+        StateError::Exposed { .. } | StateError::Locked { .. } => error.to_string(),
+    };
+    warn!(%directory, cause, mend, "state is not kept: a restart of gracekeeper forgets all");
+}
