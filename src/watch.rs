@@ -3,11 +3,13 @@
 //! It runs on a thread of its own, because a look reads files and may wait for them. Nothing else
 //! touches what it owns; what it publishes is immutable.
 
+mod discover;
 mod forget;
 mod memory;
 mod mend;
 mod orders;
 mod server;
+mod side;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,25 +21,31 @@ use std::{
 
 use bytes::Bytes;
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::warn;
 
-pub use self::orders::{Controls, Order, WatchOptions};
-use self::{memory::Memory, server::Server};
+pub use self::orders::{Choices, Controls, Order, Wanted, WatchOptions};
+use self::{
+    memory::Memory,
+    server::{Looked, Server},
+    side::Side,
+};
 use crate::{
     clock,
     expose::{
         catalogue::LOOK_BOUNDS,
-        metrics::{self, OwnView},
+        metrics::{self, OwnView, Unwatched},
         publication::Publication,
         web_config::WebConfigState,
     },
     model::{
         process::ProcessId,
+        server_status::StatusSighting,
         snapshot::Trace,
         time::{Moment, Timestamp},
     },
     observe::{
-        discovery::{self, Discovery, Found},
+        discovery::{self, Discovery},
+        error_log::client::LogReader,
         moments::{Happened, Moments, Stamped},
         own_process, pid_file,
         process_table::ProcessTable,
@@ -55,6 +63,15 @@ const MOST_DISCOVERED: usize = 16;
 /// for events are stamped as they come. Cost is CPU time: a busy machine must not delay looks.
 const REST: u32 = 8;
 
+/// The reading process, which is started while there are privileges.
+#[derive(Debug)]
+pub struct Readers {
+    /// Asks it for scoreboards.
+    pub scoreboards: ScoreboardReader,
+    /// Asks it for what came into error logs.
+    pub logs: LogReader,
+}
+
 /// Everything that one look needs.
 #[derive(Debug)]
 pub struct Watch {
@@ -62,12 +79,15 @@ pub struct Watch {
     table: ProcessTable,
     moments: Moments,
     scoreboards: ScoreboardReader,
+    side: Side,
     discovery: Discovery,
     servers: BTreeMap<usize, Server>,
     next_server: usize,
     discovered: Option<Moment>,
     /// Parents that were found and are not watched: said once of each.
     unwatched: BTreeSet<ProcessId>,
+    /// Of those of other PID namespaces there were this many.
+    elsewhere: usize,
     orders: mpsc::Receiver<Order>,
     looks: Histogram,
     config: (bool, Timestamp),
@@ -81,21 +101,27 @@ impl Watch {
     pub fn new(
         options: WatchOptions,
         procfs: PathBuf,
-        scoreboards: ScoreboardReader,
+        readers: Readers,
         build: [&'static str; 3],
     ) -> io::Result<(Self, Controls)> {
         let (controls, orders, ear) = orders::controls()?;
         let memory = Memory::open(&options.state_dir, &procfs);
+        let Readers { scoreboards, logs } = readers;
+        let table = ProcessTable::new(procfs);
+        let moments = Moments::new(ear)?;
+        moments.listen_to_logs(logs.descriptor())?;
         let watch = Self {
             options,
-            table: ProcessTable::new(procfs),
-            moments: Moments::new(ear)?,
+            side: Side::new(logs, controls.wake.try_clone()?, table.clone()),
+            table,
+            moments,
             scoreboards,
             discovery: Discovery::default(),
             servers: BTreeMap::new(),
             next_server: 0,
             discovered: None,
             unwatched: BTreeSet::new(),
+            elsewhere: 0,
             orders,
             looks: Histogram::new(LOOK_BOUNDS),
             config: (true, clock::now().wall),
@@ -124,7 +150,7 @@ impl Watch {
         let mut traces = Vec::new();
         loop {
             // What happened until now belongs to this look.
-            let Happened { traces: seen, woken } = self.moments.wait(Duration::ZERO)?;
+            let Happened { traces: seen, woken, .. } = self.moments.wait(Duration::ZERO)?;
             if woken && self.obey() {
                 return Ok(());
             }
@@ -141,11 +167,15 @@ impl Watch {
             let deadline = servers.flat_map(Server::next_deadlines).min();
             let mut due = deadline.map_or(regular, |it| it.max(rested)).min(regular);
             loop {
+                // What was said together with an answer rings no more.
+                if self.side.rings() {
+                    due = due.min(rested);
+                }
                 let now = clock::now();
                 if now >= due {
                     break;
                 }
-                let Happened { traces: seen, woken } = self.moments.wait(due.since(now))?;
+                let Happened { traces: seen, woken, .. } = self.moments.wait(due.since(now))?;
                 if !seen.is_empty() {
                     traces.extend(seen);
                     due = due.min(rested);
@@ -180,28 +210,35 @@ impl Watch {
     /// Makes the servers those of the options; one that stays keeps what is known of it.
     fn take_servers(&mut self) {
         let (wanted, now) = (self.wanted(), clock::now());
+        let ask_status = wanted.iter().any(|(_, _, choices)| choices.status_url.is_some());
+        self.side.prepare(self.options.ask_httpd, ask_status);
         if !wanted.is_empty() {
             self.servers.retain(|number, server| {
                 let own = server.observer.target();
-                let stays = wanted.iter().any(|(name, target)| {
+                let stays = wanted.iter().find(|(name, target, _)| {
                     *name == server.name
                         && own.program == target.program
                         && own.pid_file == target.pid_file
+                        && own.unit == target.unit
                 });
-                if !stays {
-                    self.memory.put(memory::remembered(now, server));
-                    self.moments.forget(*number);
+                match stays {
+                    Some((_, _, choices)) => server.choose(choices),
+                    None => {
+                        self.memory.put(memory::remembered(now, server));
+                        self.moments.forget(*number);
+                        self.side.forget(*number);
+                    }
                 }
-                stays
+                stays.is_some()
             });
         }
         for server in self.servers.values_mut() {
             server.set_restart_timeout(self.options.restart_timeout);
         }
-        for (name, target) in wanted {
+        for (name, target, choices) in wanted {
             if self.servers.values().all(|server| server.name != name) {
                 let known = self.memory.take(&name, &target);
-                self.add(name, target, known.as_ref());
+                self.add(name, target, &choices, known.as_ref());
             }
         }
         if self.options.servers.is_empty() {
@@ -210,15 +247,15 @@ impl Watch {
     }
 
     /// The servers of the options, each with a name of its own.
-    fn wanted(&self) -> Vec<(String, Target)> {
-        let mut wanted: Vec<(String, Target)> = Vec::new();
-        for (given, target) in &self.options.servers {
+    fn wanted(&self) -> Vec<(String, Target, Choices)> {
+        let mut wanted: Vec<(String, Target, Choices)> = Vec::new();
+        for Wanted { name: given, target, choices } in &self.options.servers {
             let mut name = given.clone().unwrap_or_else(|| self.name(target));
-            if wanted.iter().any(|(taken, _)| *taken == name) {
+            if wanted.iter().any(|(taken, ..)| *taken == name) {
                 // No configuration can be asked for a port before there is a parent.
                 name = format!("{name}:{}", wanted.len() + 1);
             }
-            wanted.push((name, target.clone()));
+            wanted.push((name, target.clone(), choices.clone()));
         }
         wanted
     }
@@ -240,11 +277,11 @@ impl Watch {
             .map_or_else(|| "httpd".to_owned(), |found| discovery::name(&self.table, &found))
     }
 
-    fn add(&mut self, name: String, target: Target, known: Option<&Remembered>) {
+    fn add(&mut self, name: String, target: Target, choices: &Choices, known: Option<&Remembered>) {
         let number = self.next_server;
         self.next_server += 1;
         let timeout = self.options.restart_timeout;
-        let mut server = Server::new(name, number, target, timeout);
+        let mut server = Server::new(name, number, target, choices, timeout);
         if let Some(known) = known {
             let mut instruments = Instruments {
                 table: &self.table,
@@ -263,6 +300,14 @@ impl Watch {
         for stamp in stamped {
             traces.entry(stamp.server).or_default().push(stamp.trace);
         }
+        for asked in self.side.answers() {
+            if let Some(server) = self.servers.get_mut(&asked.server) {
+                server.hear(asked);
+            }
+        }
+        let statuses = self.side.statuses().into_iter().map(|it| (it.server, it.sighting));
+        let mut statuses: BTreeMap<usize, StatusSighting> = statuses.collect();
+        let mut looked: BTreeMap<usize, Looked> = BTreeMap::new();
         for (number, server) in &mut self.servers {
             let mut instruments = Instruments {
                 table: &self.table,
@@ -270,53 +315,22 @@ impl Watch {
                 scoreboards: &mut self.scoreboards,
             };
             let traces = traces.remove(number).unwrap_or_default();
-            server.look(at, traces, &found, &mut instruments);
+            let status = statuses.remove(number);
+            looked.insert(*number, server.look(at, traces, &found, status, &mut instruments));
         }
+        self.conclude(looked);
     }
 
-    /// Looks for parents once an interval: while one is missed, and for more if nobody named any.
-    fn discover(&mut self, at: Moment) -> Vec<Found> {
-        let named = !self.options.servers.is_empty();
-        let complete = self.servers.values().all(|server| server.observer.parent().is_some());
-        let recent = self.discovered.is_some_and(|last| at.since(last) < self.options.interval);
-        if recent || (named && complete) {
-            return Vec::new();
-        }
-        self.discovered = Some(at);
-        let found = self.discovery.parents(&self.table, at.uptime).unwrap_or_default();
-        self.unwatched.retain(|id| found.iter().any(|parent| parent.id == *id));
-        if !named {
-            for parent in &found {
-                self.welcome(parent);
+    /// What may be switched off comes last: a log is compared with all that was seen before.
+    fn conclude(&mut self, looked: BTreeMap<usize, Looked>) {
+        let owners = self.servers.values().flat_map(Server::parents).collect();
+        let interval = self.options.interval;
+        for (number, looked) in looked {
+            if let Some(server) = self.servers.get_mut(&number) {
+                let mut side = self.side.instruments(&mut self.scoreboards, interval, &owners);
+                server.conclude(looked, &mut side);
             }
         }
-        found
-    }
-
-    fn welcome(&mut self, parent: &Found) {
-        let known = self.servers.values().any(|server| {
-            server.observer.parent() == Some(parent.id)
-                || server.observer.target().signature.as_ref() == Some(&parent.signature)
-        });
-        if known {
-            return;
-        }
-        let name = discovery::name(&self.table, parent);
-        let is_free = |name: &String| self.servers.values().all(|server| server.name != *name);
-        let name = Some(name.clone())
-            .filter(is_free)
-            .or_else(|| discovery::name_with_port(&name, parent).filter(is_free));
-        let name = name.filter(|_| self.servers.len() < MOST_DISCOVERED);
-        let Some(name) = name else {
-            if self.unwatched.insert(parent.id) {
-                let (pid, watched) = (parent.id.pid, self.servers.len());
-                warn!(%pid, watched, "httpd not watched: its name is taken, or there are too many");
-            }
-            return;
-        };
-        info!(server = name, pid = %parent.id.pid, "discovered");
-        let signature = Some(parent.signature.clone());
-        self.add(name, Target { signature, ..Target::default() }, None);
     }
 
     fn render(&self, looked_at: Moment) -> Publication {
@@ -331,6 +345,10 @@ impl Watch {
                 .map_or(self.config.1, |web| web.last_success.max(self.config.1)),
             process: own_process::own_process().ok(),
             build: self.build,
+            unwatched: self.options.servers.is_empty().then(|| Unwatched {
+                in_namespaces: self.discovery.elsewhere(),
+                beyond_limit: self.unwatched.len(),
+            }),
         };
         Publication {
             metrics: Bytes::from(metrics::render(&servers, &own)),

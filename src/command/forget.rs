@@ -94,10 +94,12 @@ fn edit(directory: &StateDirectory, settings: &Settings, name: &str) -> anyhow::
 }
 
 fn is_configured(known: &Remembered, settings: &Settings) -> bool {
-    settings
-        .servers
-        .iter()
-        .any(|server| known.is_configured_as(server.pid_file.as_deref(), server.program.as_deref()))
+    settings.servers.iter().any(|server| {
+        let pid_file = server.pid_file.as_deref();
+        // A pid file names the server, and its unit no more than that.
+        let unit = server.unit.as_deref().filter(|_| pid_file.is_none());
+        known.is_configured_as(pid_file, unit, server.program.as_deref())
+    })
 }
 
 fn is_up(known: &Remembered, settings: &Settings) -> bool {

@@ -1,6 +1,6 @@
 //! `gracekeeper run`: watches, and serves what it saw.
 
-use std::{io, sync::Arc, thread, time::Duration};
+use std::{ffi::OsString, io, sync::Arc, thread, time::Duration};
 
 use anyhow::{Context, anyhow, ensure};
 use tokio::{
@@ -13,16 +13,22 @@ use tracing::{error, info, warn};
 use super::state_dir::{refuse_exposed, state_dir};
 use crate::{
     clock,
-    config::Settings,
+    config::{
+        Settings,
+        settings::{self, ErrorLogSetting},
+    },
     exit::Exit,
     expose::{
         publication::Publication,
         server::{self, BoundListener, ServerOptions},
         web_config::{WebConfigFile, WebConfigState},
     },
-    observe::{privileges, scoreboard::ScoreboardReader, server::Target},
+    observe::{
+        inquiry::Calling, log_source::LogChoice, privileges, scoreboard::ScoreboardReader,
+        server::Target,
+    },
     version,
-    watch::{Controls, Order, Watch, WatchOptions},
+    watch::{Choices, Controls, Order, Readers, Wanted, Watch, WatchOptions},
 };
 
 /// What the program has open before anybody connects.
@@ -43,7 +49,9 @@ pub fn run(settings: Settings) -> anyhow::Result<Exit> {
     let procfs = settings.paths.procfs.clone();
     ensure!(procfs.join("self").exists(), "--path.procfs: {} is no procfs", procfs.display());
     // While there still are privileges: it keeps those that this process gives up next.
-    let scoreboards = ScoreboardReader::start(&procfs).context("start the reading process")?;
+    let (scoreboards, logs) =
+        ScoreboardReader::start(&procfs).context("start the reading process")?;
+    let readers = Readers { scoreboards, logs };
     if let Err(error) = privileges::raise_descriptor_limit() {
         warn!(%error, "descriptor limit not raised");
     }
@@ -52,7 +60,7 @@ pub fn run(settings: Settings) -> anyhow::Result<Exit> {
     privileges::keep_none().context("give up privileges")?;
 
     let build = [version::VERSION, version::REVISION, version::RUSTC];
-    let (watch, controls) = Watch::new(options(&settings), procfs, scoreboards, build)
+    let (watch, controls) = Watch::new(options(&settings), procfs, readers, build)
         .context("watch the kernel's events")?;
     let first = Publication { stale_after: watch.stale_after(), ..Publication::default() };
     let (publish, publication) = channel::channel(Arc::new(first));
@@ -82,16 +90,41 @@ fn warn_of_what_has_no_effect(settings: &Settings) {
 }
 
 fn options(settings: &Settings) -> WatchOptions {
-    let servers = settings.servers.iter().filter_map(|server| {
-        let pid_file = Some(server.pid_file.clone()?);
-        let target = Target { pid_file, program: server.program.clone(), signature: None };
-        Some((server.name.clone(), target))
-    });
     WatchOptions {
         interval: settings.watch.interval,
         restart_timeout: settings.limits.restart_timeout,
-        servers: servers.collect(),
+        servers: settings.servers.iter().map(wanted).collect(),
+        ask_httpd: settings.watch.ask_httpd,
         state_dir: state_dir(settings),
+    }
+}
+
+fn wanted(server: &settings::Server) -> Wanted {
+    let settings::Server { name, pid_file, unit, error_log, status_url, program, .. } = server;
+    // A pid file names the server, and its unit no more than that.
+    let found_by_unit = unit.clone().filter(|_| pid_file.is_none());
+    let arguments = server.arguments.as_ref();
+    Wanted {
+        name: name.clone().or_else(|| unit.clone()),
+        target: Target {
+            pid_file: pid_file.clone(),
+            program: program.clone(),
+            unit: found_by_unit,
+            signature: None,
+        },
+        choices: Choices {
+            error_log: match error_log {
+                ErrorLogSetting::Auto => LogChoice::Auto,
+                ErrorLogSetting::None => LogChoice::None,
+                ErrorLogSetting::Path(path) => LogChoice::Path(path.clone()),
+            },
+            status_url: status_url.clone(),
+            calling: Calling {
+                program: program.clone(),
+                arguments: arguments.map(|list| list.iter().map(OsString::from).collect()),
+                environment_file: server.environment_file.clone(),
+            },
+        },
     }
 }
 

@@ -5,6 +5,7 @@
 use crate::{
     model::{
         event::{DrainOutcome, ExitReason, FailureReason, RestartType, StopType},
+        log::{LogCode, LogLevel},
         source::{Source, Why},
     },
     track::{
@@ -73,6 +74,9 @@ const OUTCOME: Label = Label { name: "outcome", values: DrainOutcome::words };
 const EXIT: Label = Label { name: "reason", values: ExitReason::words };
 const SOURCE: Label = Label { name: "source", values: Source::words };
 const WHY: Label = Label { name: "reason", values: Why::words };
+const CODE: Label = Label { name: "code", values: LogCode::words };
+const LEVEL: Label = Label { name: "level", values: LogLevel::words };
+const UNWATCHED_FOR: Label = Label { name: "reason", values: || vec!["namespace", "limit"] };
 const UP_OR_DOWN: Label = Label { name: "state", values: || vec!["up", "down"] };
 
 const fn open(name: &'static str) -> Label {
@@ -162,10 +166,21 @@ catalogue! {
     CHILD_STARTS "httpd_child_starts_total" Kind::Counter, [SERVER];
     /// Worker children that ended, and why.
     CHILD_EXITS "httpd_child_exits_total" Kind::Counter, [SERVER, EXIT];
+    /// Lines of the error log that have a code, by code: those that restarts, stops, exhaustion and
+    /// crashes are told by.
+    LOG_EVENTS "httpd_error_log_events_total" Kind::Counter, [SERVER, CODE];
+    /// Lines of the error log by level.
+    LOG_LINES "httpd_error_log_lines_total" Kind::Counter, [SERVER, LEVEL];
+    /// Bytes of the error log that were not looked at: beyond 8 KiB of a line, of a flood, lost by
+    /// truncation.
+    LOG_SKIPPED "httpd_error_log_skipped_bytes_total" Kind::Counter, [SERVER];
     /// Version and build of gracekeeper.
     BUILD_INFO "gracekeeper_build_info" Kind::Gauge, [open("version"), open("revision"), open("rustc")];
     /// Known servers.
     SERVERS "gracekeeper_servers" Kind::Gauge, [UP_OR_DOWN];
+    /// httpds that were discovered and are not watched: in other PID namespaces; or too many, or of
+    /// a name that is taken. Absent where servers are configured.
+    UNWATCHED "gracekeeper_unwatched_servers" Kind::Gauge, [UNWATCHED_FOR];
     /// The source answered in the last look; absent while it does not apply.
     SOURCE_UP "gracekeeper_source_up" Kind::Gauge, [SERVER, SOURCE];
     /// How often a wanted source gave nothing, and why.

@@ -11,6 +11,7 @@ use super::catalogue::{self as catalogue, Kind, Metric};
 use crate::{
     model::{
         event::{DrainOutcome, ExitReason, FailureReason, RestartType, StopType},
+        log::{LogCode, LogLevel},
         process::OwnProcess,
         source::{Source, Why},
         time::{Moment, Timestamp},
@@ -49,6 +50,17 @@ pub struct OwnView<'a> {
     pub process: Option<OwnProcess>,
     /// Version, revision, compiler.
     pub build: [&'a str; 3],
+    /// httpds that discovery sees and nobody watches; `None` where nothing is discovered.
+    pub unwatched: Option<Unwatched>,
+}
+
+/// httpds that are not watched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unwatched {
+    /// In other PID namespaces, as those of containers.
+    pub in_namespaces: usize,
+    /// There are too many, or their names are taken.
+    pub beyond_limit: usize,
 }
 
 /// Families in the catalogue's order.
@@ -136,6 +148,9 @@ fn tally(page: &mut Page, server: &ServerView<'_>) {
     page.counter(&catalogue::CHILD_STARTS, &[name], it.child_starts);
     page.counters(&catalogue::CHILD_EXITS, name, &it.child_exits, ExitReason::label);
     page.counter(&catalogue::CONTRADICTIONS, &[name], it.contradictions);
+    page.counters(&catalogue::LOG_LINES, name, &it.log_lines, LogLevel::label);
+    page.counters(&catalogue::LOG_EVENTS, name, &it.log_events, LogCode::label);
+    page.counter(&catalogue::LOG_SKIPPED, &[name], it.log_skipped);
     for (kind, at) in &it.last_restart {
         page.gauge(&catalogue::LAST_RESTART, &[name, kind.label()], Some(at.as_seconds()));
     }
@@ -166,16 +181,15 @@ fn durations(page: &mut Page, name: &str, it: &Tally) {
 fn sources(page: &mut Page, server: &ServerView<'_>) {
     let name = server.name;
     for source in Source::ALL {
-        let state = server.assessment.sources.get(source);
-        let up = state.and_then(|state| state.up).map(truth);
-        page.gauge(&catalogue::SOURCE_UP, &[name, source.label()], up);
+        // One that nobody wants has no errors either.
+        let Some(state) = server.assessment.sources.get(source) else { continue };
+        page.gauge(&catalogue::SOURCE_UP, &[name, source.label()], state.up.map(truth));
         for why in Why::ALL {
-            let count = state.and_then(|state| state.errors.get(why)).copied().unwrap_or(0);
+            let count = state.errors.get(why).copied().unwrap_or(0);
             let labels = [name, source.label(), why.label()];
             page.counter(&catalogue::SOURCE_ERRORS, &labels, count);
         }
-        let success = state.and_then(|state| state.last_success);
-        let success = success.map(|at| at.wall.as_seconds());
+        let success = state.last_success.map(|at| at.wall.as_seconds());
         page.gauge(&catalogue::SOURCE_SUCCESS, &[name, source.label()], success);
     }
 }
@@ -186,6 +200,10 @@ fn own_view(page: &mut Page, servers: &[ServerView<'_>], own: &OwnView<'_>) {
     let up = servers.iter().filter(|server| server.assessment.up == Some(true)).count();
     page.gauge(&catalogue::SERVERS, &["up"], Some(up as f64));
     page.gauge(&catalogue::SERVERS, &["down"], Some((servers.len() - up) as f64));
+    if let Some(Unwatched { in_namespaces, beyond_limit }) = own.unwatched {
+        page.gauge(&catalogue::UNWATCHED, &["namespace"], Some(in_namespaces as f64));
+        page.gauge(&catalogue::UNWATCHED, &["limit"], Some(beyond_limit as f64));
+    }
     page.histogram(&catalogue::LOOK_DURATION, &[], own.looks);
     page.gauge(&catalogue::LOOK_TIMESTAMP, &[], Some(own.looked_at.wall.as_seconds()));
     page.gauge(&catalogue::CONFIG_SUCCESSFUL, &[], Some(truth(own.config_successful)));

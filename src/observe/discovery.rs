@@ -1,7 +1,7 @@
 //! Which processes are parents of an httpd, by the process table alone.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -102,17 +102,28 @@ pub enum Proof<'a> {
 #[derive(Debug, Default)]
 pub struct Discovery {
     others: BTreeMap<Pid, Uptime>,
+    /// Of these, the httpds of other PID namespaces.
+    elsewhere: BTreeSet<Pid>,
     forgot: Uptime,
 }
 
 impl Discovery {
+    /// How many httpds of other PID namespaces were seen, as those of containers.
+    #[must_use]
+    pub fn elsewhere(&self) -> usize {
+        self.elsewhere.len()
+    }
+
     /// Every parent that serves in this PID namespace: root's first, then the oldest first.
     pub fn parents(&mut self, table: &ProcessTable, now: Uptime) -> Result<Vec<Found>, Why> {
         if now.as_micros().saturating_sub(self.forgot.as_micros()) > FORGET_AFTER {
             self.others.clear();
+            self.elsewhere.clear();
             self.forgot = now;
         }
         let pids = table.all()?;
+        let living: BTreeSet<Pid> = pids.iter().copied().collect();
+        self.elsewhere.retain(|pid| living.contains(pid));
         let mut found = Vec::new();
         for pid in pids {
             if self.others.contains_key(&pid) {
@@ -123,6 +134,9 @@ impl Discovery {
                 Ok(parent) => found.push(parent),
                 Err(stranger) if is_for_good(stranger, row.id.started, now) => {
                     self.others.insert(pid, now);
+                    if stranger == Stranger::Elsewhere {
+                        self.elsewhere.insert(pid);
+                    }
                 }
                 Err(_) => {}
             }
@@ -208,14 +222,19 @@ pub fn has_children(table: &ProcessTable, row: &Row) -> bool {
 /// The name of a server that nobody named: its unit, else its configuration's directory.
 #[must_use]
 pub fn name(table: &ProcessTable, found: &Found) -> String {
-    let cgroup = fs::read_to_string(table.path(found.id.pid, "cgroup")).unwrap_or_default();
     let directory = found.signature.configuration.as_deref().and_then(Path::parent);
     let directory = directory.and_then(Path::file_name).map(|name| name.to_string_lossy());
-    unit(&cgroup)
-        .map(str::to_owned)
+    unit_of(table, found.id)
         .or_else(|| directory.map(std::borrow::Cow::into_owned))
         .filter(|name| !name.is_empty())
         .unwrap_or_else(|| "httpd".to_owned())
+}
+
+/// The systemd unit of a process, without `.service`; `None` outside of one.
+#[must_use]
+pub fn unit_of(table: &ProcessTable, id: ProcessId) -> Option<String> {
+    let cgroup = fs::read_to_string(table.path(id.pid, "cgroup")).unwrap_or_default();
+    unit(&cgroup).map(str::to_owned)
 }
 
 /// The name of a server whose name another one has already: the port of its first `Listen` is

@@ -44,7 +44,8 @@ const BATCH: usize = 256;
 const EDGES: epoll::EventFlags = epoll::EventFlags::IN.union(epoll::EventFlags::ET);
 const INOTIFY: u64 = 0;
 const WAKE: u64 = 1;
-const FIRST_PROCESS: u64 = 2;
+const LOGS: u64 = 2;
+const FIRST_PROCESS: u64 = 3;
 
 /// A trace and the server that it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +63,8 @@ pub struct Happened {
     pub traces: Vec<Stamped>,
     /// Another thread wants the watch's attention.
     pub woken: bool,
+    /// Who reads error logs has something to say.
+    pub rung: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +107,11 @@ impl Moments {
             epoll::add(&epoll, inotify, data, EDGES)?;
         }
         Ok(Self { epoll, inotify, wake, processes: Processes::new(), watches: BTreeMap::new() })
+    }
+
+    /// Reports that whoever reads error logs has something to say over this descriptor.
+    pub fn listen_to_logs(&self, descriptor: impl AsFd) -> io::Result<()> {
+        Ok(epoll::add(&self.epoll, descriptor, epoll::EventData::new_u64(LOGS), EDGES)?)
     }
 
     /// Holds a process, so that its end is reported. `confirm` reads its identity again once it is
@@ -198,6 +206,7 @@ impl Moments {
                     self.drain_wake();
                     happened.woken = true;
                 }
+                LOGS => happened.rung = true,
                 token => {
                     // The kernel's record is packed.
                     let flags = event.flags;

@@ -34,14 +34,9 @@ pub struct ScoreboardReader {
 }
 
 impl ScoreboardReader {
-    /// Starts the reading process, of which nobody will ask error logs.
-    pub fn start(procfs: &Path) -> io::Result<Self> {
-        Self::start_with_logs(procfs).map(|(scoreboards, _)| scoreboards)
-    }
-
     /// Starts the reading process, one socket for scoreboards and one for error logs. To be called
     /// while this process still has its privileges.
-    pub fn start_with_logs(procfs: &Path) -> io::Result<(Self, LogReader)> {
+    pub fn start(procfs: &Path) -> io::Result<(Self, LogReader)> {
         let (own, other) = UnixStream::pair()?;
         own.set_write_timeout(Some(PATIENCE))?;
         let (logs, others_logs) = message::pair()?;

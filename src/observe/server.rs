@@ -44,6 +44,8 @@ pub struct Target {
     pub pid_file: Option<PathBuf>,
     /// The name of the program, where it is not httpd's or a distribution's.
     pub program: Option<PathBuf>,
+    /// The systemd unit that an operator named, without `.service`.
+    pub unit: Option<String>,
     /// What discovery knows it by.
     pub signature: Option<Signature>,
 }
@@ -124,6 +126,15 @@ impl ServerObserver {
     #[must_use]
     pub const fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// httpd says that this is its pid file.
+    pub fn learn_pid_file(&mut self, path: Option<PathBuf>) {
+        let named = |path: &PathBuf| pid_file::read(path).ok().map(|file| file.pid);
+        let own = self.parent.map(|parent| parent.pid);
+        if self.pid_file().is_none() && own.is_some() {
+            self.own_pid_file = path.filter(|path| named(path) == own);
+        }
     }
 
     /// When a look will tell more than this one did, if nothing triggers one before.
@@ -260,7 +271,7 @@ impl ServerObserver {
             Ok(named) => (named, None),
             Err(doubt) => (None, Some(doubt)),
         };
-        let candidate = candidate.or_else(|| self.by_signature(found, instruments.moments));
+        let candidate = candidate.or_else(|| self.by_signature(found, instruments));
         match candidate {
             Some(candidate) => self.adopt(&candidate, instruments).err(),
             None => doubt,
@@ -299,12 +310,20 @@ impl ServerObserver {
         Err(Doubt::new(format!("process {pid} is younger than the pid file, and writes another")))
     }
 
-    /// A server that was seen before, or that discovery found, is known without a pid file. Of two
-    /// parents the older one is about to end, and its listeners are the younger one's.
-    fn by_signature(&self, found: &[Found], moments: &Moments) -> Option<Found> {
-        let signature = self.target.signature.as_ref()?;
-        let same = found.iter().filter(|parent| parent.signature == *signature);
-        let free = same.filter(|parent| !moments.holds(&parent.id));
+    /// A server that was seen before, or that discovery found, is known without a pid file, and so
+    /// is one whose unit is named. Of two parents the older one is about to end, and its listeners
+    /// are the younger one's.
+    fn by_signature(&self, found: &[Found], instruments: &Instruments<'_>) -> Option<Found> {
+        let Target { unit, signature, .. } = &self.target;
+        let is_it = |parent: &&Found| match (unit, signature) {
+            (Some(unit), _) => {
+                discovery::unit_of(instruments.table, parent.id).as_ref() == Some(unit)
+            }
+            (None, Some(signature)) => parent.signature == *signature,
+            (None, None) => false,
+        };
+        let same = found.iter().filter(is_it);
+        let free = same.filter(|parent| !instruments.moments.holds(&parent.id));
         free.max_by_key(|parent| (parent.id.started, parent.id.pid)).cloned()
     }
 

@@ -31,6 +31,9 @@ pub struct Remembered {
     pid_file: Option<PathText>,
     /// The program that an operator named.
     program: Option<PathText>,
+    /// The systemd unit that an operator named.
+    #[serde(default)]
+    unit: Option<String>,
     /// What its last parent was known by.
     pub signature: Option<SignatureText>,
     /// The pid file of its last parent, if nobody named one.
@@ -138,26 +141,33 @@ impl Remembered {
     pub fn new(
         name: String,
         [pid_file, program, own_pid_file]: [Option<PathBuf>; 3],
+        unit: Option<String>,
         signature: Option<SignatureText>,
     ) -> Self {
         let [pid_file, program, own_pid_file] =
             [pid_file, program, own_pid_file].map(|path| path.map(PathText));
         let memory = ServerMemory::default();
-        Self { name, pid_file, program, signature, own_pid_file, memory }
+        Self { name, pid_file, program, unit, signature, own_pid_file, memory }
     }
 
     /// Nobody configured it.
     #[must_use]
     pub const fn is_discovered(&self) -> bool {
-        self.pid_file.is_none()
+        self.pid_file.is_none() && self.unit.is_none()
     }
 
-    /// It is the server that an operator configured with this pid file and this program.
+    /// It is the server that an operator configured with this pid file or unit, and this program.
     #[must_use]
-    pub fn is_configured_as(&self, pid_file: Option<&Path>, program: Option<&Path>) -> bool {
+    pub fn is_configured_as(
+        &self,
+        pid_file: Option<&Path>,
+        unit: Option<&str>,
+        program: Option<&Path>,
+    ) -> bool {
         let path = |text: &Option<PathText>| text.as_ref().map(|text| text.0.clone());
-        pid_file.is_some()
+        (pid_file.is_some() || unit.is_some())
             && path(&self.pid_file).as_deref() == pid_file
+            && self.unit.as_deref() == unit
             && path(&self.program).as_deref() == program
     }
 
@@ -168,8 +178,8 @@ impl Remembered {
     }
 
     fn names(&self) -> impl PartialEq {
-        let Self { name, pid_file, program, signature, own_pid_file, .. } = self;
-        (name, pid_file, program, (signature, own_pid_file))
+        let Self { name, pid_file, program, unit, signature, own_pid_file, .. } = self;
+        (name, pid_file, program, unit, (signature, own_pid_file))
     }
 }
 
@@ -183,7 +193,7 @@ mod tests {
             configuration: Some(PathText("/etc/httpd.conf".into())),
             owner: 0,
         };
-        Remembered::new(name.to_owned(), [None, None, Some("/run/x".into())], Some(signature))
+        Remembered::new(name.to_owned(), [None, None, Some("/run/x".into())], None, Some(signature))
     }
 
     #[test]
@@ -231,9 +241,9 @@ mod tests {
     #[test]
     fn a_configured_server_is_known_by_pid_file_and_program() {
         let pid_file = Some(PathBuf::from("/run/a.pid"));
-        let server = Remembered::new("a".to_owned(), [pid_file.clone(), None, None], None);
-        assert!(server.is_configured_as(pid_file.as_deref(), None));
-        assert!(!server.is_configured_as(pid_file.as_deref(), Some(Path::new("/bin/x"))));
-        assert!(!discovered("a").is_configured_as(None, None));
+        let server = Remembered::new("a".to_owned(), [pid_file.clone(), None, None], None, None);
+        assert!(server.is_configured_as(pid_file.as_deref(), None, None));
+        assert!(!server.is_configured_as(pid_file.as_deref(), None, Some(Path::new("/bin/x"))));
+        assert!(!discovered("a").is_configured_as(None, None, None));
     }
 }

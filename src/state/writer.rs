@@ -122,7 +122,7 @@ mod tests {
     use crate::state::{directory::Folder, document::Remembered};
 
     fn document(name: &str) -> Document {
-        let server = Remembered::new(name.to_owned(), [None, None, None], None);
+        let server = Remembered::new(name.to_owned(), [None, None, None], None, None);
         Document::new(None, vec![server])
     }
 

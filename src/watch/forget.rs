@@ -2,7 +2,7 @@
 
 use tracing::{info, warn};
 
-use super::{MOST_DISCOVERED, Watch};
+use super::{Choices, MOST_DISCOVERED, Watch};
 use crate::{model::time::Moment, observe::server::Target, state::orders::Outcome};
 
 impl Watch {
@@ -11,7 +11,8 @@ impl Watch {
         let room = MOST_DISCOVERED.saturating_sub(self.servers.len());
         for known in self.memory.take_discovered(room) {
             if self.servers.values().all(|server| server.name != known.name) {
-                self.add(known.name.clone(), Target::default(), Some(&known));
+                let (name, choices) = (known.name.clone(), Choices::default());
+                self.add(name, Target::default(), &choices, Some(&known));
             }
         }
     }
@@ -52,6 +53,7 @@ impl Watch {
         }
         let number = *number;
         self.moments.forget(number);
+        self.side.forget(number);
         self.servers.remove(&number);
         Outcome::Forgotten
     }

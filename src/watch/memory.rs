@@ -78,15 +78,13 @@ impl Memory {
 
     /// The name of the server that an operator configured like this, if it was seen before.
     pub(super) fn name(&self, target: &Target) -> Option<String> {
-        let (pid_file, program) = (target.pid_file.as_deref(), target.program.as_deref());
-        let known = self.others.iter().find(|it| it.is_configured_as(pid_file, program));
+        let known = self.others.iter().find(|known| is_of(known, target));
         known.map(|known| known.name.clone())
     }
 
     /// What is known of the server that an operator configured like this; it is watched now.
     pub(super) fn take(&mut self, name: &str, target: &Target) -> Option<Remembered> {
-        let (pid_file, program) = (target.pid_file.as_deref(), target.program.as_deref());
-        let is_it = |known: &Remembered| known.is_configured_as(pid_file, program);
+        let is_it = |known: &Remembered| is_of(known, target);
         let of_name = self.others.iter().position(|known| is_it(known) && known.name == name);
         let place = of_name.or_else(|| self.others.iter().position(is_it))?;
         Some(self.others.remove(place))
@@ -150,16 +148,21 @@ impl Memory {
     }
 }
 
+fn is_of(known: &Remembered, target: &Target) -> bool {
+    let Target { pid_file, program, unit, .. } = target;
+    known.is_configured_as(pid_file.as_deref(), unit.as_deref(), program.as_deref())
+}
+
 /// What is kept of a watched server.
 pub(super) fn remembered(at: Moment, server: &Server) -> Remembered {
-    let Target { pid_file, program, signature } = server.observer.target().clone();
+    let Target { pid_file, program, unit, signature } = server.observer.target().clone();
     let own = server.observer.own_pid_file().map(Path::to_owned);
     let signature = signature.map(|signature| SignatureText {
         program: PathText(signature.program),
         configuration: signature.configuration.map(PathText),
         owner: signature.owner,
     });
-    let mut known = Remembered::new(server.name.clone(), [pid_file, program, own], signature);
+    let mut known = Remembered::new(server.name.clone(), [pid_file, program, own], unit, signature);
     known.memory = server.remember(at);
     known
 }

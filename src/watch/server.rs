@@ -1,20 +1,42 @@
 //! One watched server: its observer, its tracker and its counters, and what the log says of it.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use tracing::{info, warn};
 
-use super::mend::mend;
-
+use super::{mend::mend, orders::Choices, side::SideInstruments};
 use crate::{
     expose::metrics::ServerView,
-    model::{event::Event, snapshot::Trace, time::Moment},
+    model::{
+        event::Event,
+        log::LogReport,
+        process::Pid,
+        server_status::StatusSighting,
+        snapshot::{Part, ServerSnapshot, Trace},
+        time::Moment,
+    },
     observe::{
+        asked::Asked,
         discovery::Found,
+        inquiry::Inquiry,
+        log_source::LogSource,
         server::{Doubt, Instruments, Past, ServerObserver, Target},
+        status_source::StatusSource,
     },
     track::{memory::ServerMemory, server::ServerTracker, tally::Tally},
 };
+
+/// Parents whose lines may still be in a log.
+const MOST_PARENTS: usize = 8;
+/// Whoever forges lines would fill our log too.
+const SAID_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// The first part of a look: what must be seen first.
+#[derive(Debug)]
+pub(super) struct Looked {
+    snapshot: ServerSnapshot,
+    doubt: Option<Doubt>,
+}
 
 /// One server and what is kept of it.
 #[derive(Debug)]
@@ -24,16 +46,59 @@ pub(super) struct Server {
     tracker: ServerTracker,
     tally: Tally,
     orphans: u32,
+    number: usize,
+    log: LogSource,
+    status: StatusSource,
+    inquiry: Inquiry,
+    /// The numbers of its parents, the last one last.
+    parents: VecDeque<Pid>,
+    /// When a contradiction was last written into the log: all are counted.
+    contradicted: Option<Moment>,
 }
 
 impl Server {
-    pub(super) fn new(name: String, number: usize, target: Target, timeout: Duration) -> Self {
+    pub(super) fn new(
+        name: String,
+        number: usize,
+        target: Target,
+        choices: &Choices,
+        timeout: Duration,
+    ) -> Self {
         Self {
             name,
             observer: ServerObserver::new(number, target),
             tracker: ServerTracker::new(timeout),
             tally: Tally::default(),
             orphans: 0,
+            number,
+            log: LogSource::new(number, choices.error_log.clone()),
+            status: StatusSource::new(number, choices.status_url.clone()),
+            inquiry: Inquiry::new(number, choices.calling.clone()),
+            parents: VecDeque::new(),
+            contradicted: None,
+        }
+    }
+
+    /// What the operator wants of it now.
+    pub(super) fn choose(&mut self, choices: &Choices) {
+        self.log.choose(&choices.error_log);
+        self.status.choose(choices.status_url.as_ref());
+        self.inquiry.choose(&choices.calling);
+    }
+
+    /// The numbers of its parents, as far as lines of them may still be in a log.
+    pub(super) fn parents(&self) -> impl Iterator<Item = (Pid, usize)> {
+        self.parents.iter().map(|pid| (*pid, self.number))
+    }
+
+    /// Takes what its httpd says of itself.
+    pub(super) fn hear(&mut self, said: Asked) {
+        match self.inquiry.hear(said) {
+            Ok(pid_file) => self.observer.learn_pid_file(pid_file),
+            Err(Some(error)) => {
+                warn!(server = self.name, %error, "httpd does not tell of its configuration");
+            }
+            Err(None) => {}
         }
     }
 
@@ -81,9 +146,18 @@ impl Server {
         at: Moment,
         traces: Vec<Trace>,
         found: &[Found],
+        status: Option<StatusSighting>,
         instruments: &mut Instruments<'_>,
-    ) {
+    ) -> Looked {
         let (snapshot, doubt) = self.observer.look(at, traces, found, instruments);
+        Looked { snapshot: ServerSnapshot { status, ..snapshot }, doubt }
+    }
+
+    /// The rest of a look: what may be switched off, and what follows from it all.
+    pub(super) fn conclude(&mut self, looked: Looked, side: &mut SideInstruments<'_>) {
+        let Looked { mut snapshot, doubt } = looked;
+        let at = snapshot.at;
+        snapshot.log = self.look_aside(at, side);
         let pid_file = self.observer.target().pid_file.clone().unwrap_or_default();
         if let Some(Doubt { reason, .. }) = self.observer.new_doubt(doubt) {
             let pid_file = pid_file.display();
@@ -91,7 +165,7 @@ impl Server {
         }
         for event in self.tracker.observe(&snapshot) {
             self.tally.count(&event);
-            self.log(&event);
+            self.tell(at, &event);
         }
         for change in self.tracker.witness_changes() {
             let (server, source) = (&self.name, change.source.label());
@@ -110,7 +184,47 @@ impl Server {
         self.orphans = orphans;
     }
 
-    fn log(&self, event: &Event) {
+    /// Reads the log, and asks whom it is time to ask.
+    fn look_aside(
+        &mut self,
+        at: Moment,
+        side: &mut SideInstruments<'_>,
+    ) -> Option<Part<LogReport>> {
+        let parent = self.observer.parent();
+        if let Some(id) = parent.filter(|id| self.parents.back() != Some(&id.pid)) {
+            self.parents.push_back(id.pid);
+            if self.parents.len() > MOST_PARENTS {
+                self.parents.pop_front();
+            }
+        }
+        if let Some(parent) = parent {
+            match side.asker {
+                Some(asker) => {
+                    self.inquiry.tend(at, parent, side.interval, asker, side.scoreboards);
+                }
+                None => self.inquiry.forbid(),
+            }
+            if let Some(asker) = &mut side.statuses {
+                self.status.tend(at, side.interval, asker);
+            }
+        }
+        let mut log = self.log.read(parent, self.inquiry.error_log(), side.logs);
+        if let Some(Part::Seen(report)) = &mut log {
+            let own = |pid: &Pid| side.owners.get(pid).is_none_or(|owner| *owner == self.number);
+            report.claims.retain(|claim| claim.pid.as_ref().is_none_or(own));
+        }
+        log
+    }
+
+    fn tell(&mut self, at: Moment, event: &Event) {
+        if let Event::Contradicted(what) = event {
+            let recent = self.contradicted.is_some_and(|last| at.since(last) < SAID_AGAIN_AFTER);
+            if !recent {
+                self.contradicted = Some(at);
+                warn!(server = self.name, what = what.label(), "contradiction");
+            }
+            return;
+        }
         let server = &self.name;
         match event {
             Event::ParentAppeared { parent, .. } => info!(server, pid = %parent.pid, "up"),
@@ -138,14 +252,14 @@ impl Server {
                 outcome = outcome.label(),
                 "drain ended"
             ),
-            Event::Contradicted(what) => warn!(server, what = what.label(), "contradiction"),
             Event::RestartBegan { .. }
             | Event::DrainBegan { .. }
             | Event::ChildDrained { .. }
             | Event::ChildrenStarted { .. }
             | Event::ChildExited { .. }
             | Event::Overlapped { .. }
-            | Event::LogRead(_) => {}
+            | Event::LogRead(_)
+            | Event::Contradicted(_) => {}
         }
     }
 }

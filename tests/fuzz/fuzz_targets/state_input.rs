@@ -33,6 +33,8 @@ pub(crate) fn run(input: &[u8]) {
             traces: Vec::new(),
             parent: None,
             hidden: None,
+            log: None,
+            status: None,
             orphans: Vec::new(),
             statuses: Vec::new(),
         };

@@ -1,0 +1,137 @@
+//! When httpd is asked about its configuration, and what it said last.
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use super::{
+    asked::{Answer, AskError, Asked, Asker, Changes, ErrorLogPlace, Question},
+    scoreboard::ScoreboardReader,
+};
+use crate::model::{process::ProcessId, source::Why, time::Moment};
+
+/// A parent this young may still read its configuration for the first time.
+const STARTED_WITHIN: Duration = Duration::from_secs(2);
+/// A configuration that somebody is writing changes all the time, and each question is a configtest.
+const ASKED_AT_MOST_EVERY: Duration = Duration::from_secs(10);
+/// Why httpd does not answer may be mended without a trace.
+const TRIED_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// What an operator told of how httpd is called; `None`: as the parent was.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Calling {
+    /// The absolute path of the program.
+    pub program: Option<PathBuf>,
+    /// Its arguments, without `-t`.
+    pub arguments: Option<Vec<OsString>>,
+    /// The absolute path of the shell script that sets its environment.
+    pub environment_file: Option<PathBuf>,
+}
+
+/// Asks one server about itself.
+#[derive(Debug)]
+pub struct Inquiry {
+    server: usize,
+    calling: Calling,
+    /// Of whom and when it was last asked.
+    asked: Option<(ProcessId, Moment)>,
+    /// No answer has come yet.
+    open: bool,
+    told: Option<Result<Option<ErrorLogPlace>, Why>>,
+    changes: Option<Changes>,
+    compared: Option<Moment>,
+    /// Why it said nothing, in words.
+    failure: Option<String>,
+}
+
+impl Inquiry {
+    /// A server that was not asked; `server` is its number.
+    #[must_use]
+    pub const fn new(server: usize, calling: Calling) -> Self {
+        Self {
+            server,
+            calling,
+            asked: None,
+            open: false,
+            told: None,
+            changes: None,
+            compared: None,
+            failure: None,
+        }
+    }
+
+    /// Another choice of the operator's: it is asked again.
+    pub fn choose(&mut self, calling: &Calling) {
+        if self.calling != *calling {
+            self.calling.clone_from(calling);
+            self.asked = None;
+        }
+    }
+
+    /// Where httpd says that its error log is, or why it does not; `None` before it was asked.
+    #[must_use]
+    pub const fn error_log(&self) -> Option<&Result<Option<ErrorLogPlace>, Why>> {
+        self.told.as_ref()
+    }
+
+    /// Nobody may be asked.
+    pub fn forbid(&mut self) {
+        self.told = Some(Err(Why::Permission));
+    }
+
+    /// Asks, if the parent is another one or its configuration has changed.
+    pub fn tend(
+        &mut self,
+        at: Moment,
+        parent: ProcessId,
+        interval: Duration,
+        asker: &Asker,
+        scoreboards: &mut ScoreboardReader,
+    ) {
+        let young = at.since(at.at_uptime(parent.started)) < STARTED_WITHIN;
+        if self.open || young || !self.is_due(at, parent, interval) {
+            return;
+        }
+        self.asked = Some((parent, at));
+        self.open = true;
+        let Calling { program, arguments, environment_file } = self.calling.clone();
+        // Where it is closed to the reading process too, the asker looks for a file.
+        let environment = scoreboards.environment(parent).ok();
+        let question = Question { parent, program, arguments, environment_file, environment };
+        asker.ask(self.server, question);
+    }
+
+    /// Takes an answer. The file of its pid is told if there is one, and why it does not answer if
+    /// that is news.
+    pub fn hear(&mut self, said: Asked) -> Result<Option<PathBuf>, Option<AskError>> {
+        self.open = false;
+        match said.result {
+            Ok(Answer { error_log, pid_file, includes, at, .. }) => {
+                self.changes = Some(Changes::since(at.wall, &includes));
+                self.told = Some(Ok(error_log));
+                self.failure = None;
+                Ok(pid_file)
+            }
+            Err(error) => {
+                if self.told.is_none() {
+                    self.told = Some(Err(error.why()));
+                }
+                let words = error.to_string();
+                let known = self.failure.replace(words.clone()) == Some(words);
+                Err((!known).then_some(error))
+            }
+        }
+    }
+
+    fn is_due(&mut self, at: Moment, parent: ProcessId, interval: Duration) -> bool {
+        let Some((whom, asked)) = self.asked else { return true };
+        let waited = at.since(asked);
+        if whom != parent || self.failure.is_some() && waited >= TRIED_AGAIN_AFTER {
+            return true;
+        }
+        let compared = self.compared.is_some_and(|last| at.since(last) < interval);
+        if waited < ASKED_AT_MOST_EVERY || compared {
+            return false;
+        }
+        self.compared = Some(at);
+        self.changes.as_ref().is_some_and(Changes::have_come)
+    }
+}

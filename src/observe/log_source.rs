@@ -1,0 +1,94 @@
+//! Which error log is a server's: what its parent has as standard error, else what httpd says.
+
+use std::path::PathBuf;
+
+use super::{asked::ErrorLogPlace, error_log::client::LogReader};
+use crate::model::{log::LogReport, process::ProcessId, snapshot::Part, source::Why};
+
+/// What an operator wants of the error log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum LogChoice {
+    /// Find it.
+    #[default]
+    Auto,
+    /// Leave it alone.
+    None,
+    /// The file of this absolute path.
+    Path(PathBuf),
+}
+
+/// Reads one server's error log.
+#[derive(Debug)]
+pub struct LogSource {
+    server: u32,
+    choice: LogChoice,
+    /// The parent whose standard error was last followed.
+    parent: Option<ProcessId>,
+    /// The parent whose descriptors were not to be seen.
+    closed: Option<ProcessId>,
+}
+
+impl LogSource {
+    /// A log of which nothing was read; `server` is the server's number.
+    #[must_use]
+    pub fn new(server: usize, choice: LogChoice) -> Self {
+        let server = u32::try_from(server).unwrap_or(u32::MAX);
+        Self { server, choice, parent: None, closed: None }
+    }
+
+    /// Another choice of the operator's.
+    pub fn choose(&mut self, choice: &LogChoice) {
+        if self.choice != *choice {
+            self.choice.clone_from(choice);
+            (self.parent, self.closed) = (None, None);
+        }
+    }
+
+    /// What came since the last look; `None` if nothing is wanted, or nobody writes. `told`: where
+    /// httpd says that its log is; `None` while it has not answered.
+    pub fn read(
+        &mut self,
+        parent: Option<ProcessId>,
+        told: Option<&Result<Option<ErrorLogPlace>, Why>>,
+        logs: &mut LogReader,
+    ) -> Option<Part<LogReport>> {
+        match &self.choice {
+            LogChoice::None => return None,
+            LogChoice::Path(path) => return Some(logs.follow_file(self.server, path)),
+            LogChoice::Auto => {}
+        }
+        if parent.is_none() || parent != self.closed {
+            if let Some(part) = self.read_standard_error(parent, logs) {
+                return Some(part);
+            }
+            parent?;
+        }
+        match told? {
+            Ok(Some(ErrorLogPlace::File(path))) => Some(logs.follow_file(self.server, path)),
+            // A program, syslog, or a descriptor of its own: there is no file.
+            Ok(Some(_)) => Some(Part::Unseen(Why::Invalid)),
+            Ok(None) | Err(_) => Some(Part::Unseen(Why::Permission)),
+        }
+    }
+
+    /// `None`: it is closed to us, or of a parent that is gone and has been read to its end.
+    fn read_standard_error(
+        &mut self,
+        parent: Option<ProcessId>,
+        logs: &mut LogReader,
+    ) -> Option<Part<LogReport>> {
+        let id = parent.or(self.parent)?;
+        self.parent = Some(id);
+        let part = logs.follow_parent(self.server, id);
+        if part == Part::Unseen(Why::Permission) {
+            self.closed = Some(id);
+            self.parent = None;
+            return None;
+        }
+        if parent.is_none() && part.seen().is_none() {
+            self.parent = None;
+            return None;
+        }
+        Some(part)
+    }
+}

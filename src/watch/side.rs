@@ -1,0 +1,106 @@
+//! The sources that an operator may switch off, and httpd's own answers: what all servers share.
+
+use std::{collections::BTreeMap, io, time::Duration};
+
+use tracing::warn;
+
+use crate::{
+    model::process::Pid,
+    observe::{
+        asked::{Asked, Asker},
+        error_log::client::{Bell, LogReader},
+        process_table::ProcessTable,
+        scoreboard::ScoreboardReader,
+        server_status::{StatusAsked, StatusAsker},
+        wake::Wake,
+    },
+};
+
+/// Who reads logs, asks httpd and asks `mod_status`.
+#[derive(Debug)]
+pub(super) struct Side {
+    pub(super) logs: LogReader,
+    asker: Option<Asker>,
+    statuses: Option<StatusAsker>,
+    wake: Wake,
+    table: ProcessTable,
+}
+
+/// What one server is given of it in a look.
+#[derive(Debug)]
+pub(super) struct SideInstruments<'a> {
+    pub(super) logs: &'a mut LogReader,
+    /// `None`: httpd may not be asked.
+    pub(super) asker: Option<&'a Asker>,
+    /// `None`: no server has a status page.
+    pub(super) statuses: Option<&'a mut StatusAsker>,
+    pub(super) scoreboards: &'a mut ScoreboardReader,
+    pub(super) interval: Duration,
+    /// Whose parent has, or had, this number: servers may write into one file.
+    pub(super) owners: &'a BTreeMap<Pid, usize>,
+}
+
+impl Side {
+    pub(super) const fn new(logs: LogReader, wake: Wake, table: ProcessTable) -> Self {
+        Self { logs, asker: None, statuses: None, wake, table }
+    }
+
+    /// Starts and ends threads as the options want it.
+    pub(super) fn prepare(&mut self, ask_httpd: bool, ask_status: bool) {
+        if !ask_httpd {
+            self.asker = None;
+        } else if self.asker.is_none() {
+            let table = self.table.clone();
+            self.asker = started("ask httpd", self.wake.try_clone(), |it| Asker::start(table, it));
+        }
+        if !ask_status {
+            self.statuses = None;
+        } else if self.statuses.is_none() {
+            self.statuses = started("ask mod_status", self.wake.try_clone(), StatusAsker::start);
+        }
+    }
+
+    /// What httpds answered since the last look.
+    pub(super) fn answers(&self) -> Vec<Asked> {
+        self.asker.iter().flat_map(Asker::answers).collect()
+    }
+
+    /// What `mod_status` answered since the last look.
+    pub(super) fn statuses(&mut self) -> Vec<StatusAsked> {
+        self.statuses.iter_mut().flat_map(StatusAsker::answers).collect()
+    }
+
+    /// There is news in a log: a look is due. To be asked before each wait.
+    pub(super) fn rings(&mut self) -> bool {
+        self.logs.drain_bell() == Bell::Rung
+    }
+
+    pub(super) fn instruments<'a>(
+        &'a mut self,
+        scoreboards: &'a mut ScoreboardReader,
+        interval: Duration,
+        owners: &'a BTreeMap<Pid, usize>,
+    ) -> SideInstruments<'a> {
+        SideInstruments {
+            logs: &mut self.logs,
+            asker: self.asker.as_ref(),
+            statuses: self.statuses.as_mut(),
+            scoreboards,
+            interval,
+            owners,
+        }
+    }
+
+    /// Nobody will ask for this server again.
+    pub(super) fn forget(&mut self, server: usize) {
+        self.logs.forget(u32::try_from(server).unwrap_or(u32::MAX));
+    }
+}
+
+fn started<T>(
+    what: &str,
+    wake: io::Result<Wake>,
+    start: impl FnOnce(Wake) -> io::Result<T>,
+) -> Option<T> {
+    wake.and_then(start).map_err(|error| warn!(%error, what, "no thread for it")).ok()
+}
