@@ -131,7 +131,8 @@ impl DrainTracker {
             let presence = self.generations.get(&generation);
             let left = presence.filter(|presence| presence.living == 0);
             // Who leaves at the first sign of a hard restart was sent away by it.
-            let left = left.and_then(|presence| presence.last_departure).filter(|left| *left < at);
+            let left = left.map(|presence| presence.last_departure.unwrap_or(drain.began));
+            let left = left.filter(|left| *left < at);
             let (ended, outcome) = match left {
                 Some(left) => (left, DrainOutcome::Drained),
                 None => (at, DrainOutcome::Interrupted),

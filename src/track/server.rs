@@ -32,6 +32,7 @@ use crate::model::{
     process::{Child, ProcessId},
     scoreboard::{Generation, Scoreboard},
     snapshot::{ServerSnapshot, TraceKind},
+    source::Source,
     time::Moment,
 };
 
@@ -104,6 +105,11 @@ impl ServerTracker {
     /// A restart that takes longer than this is hung.
     pub const fn set_restart_timeout(&mut self, timeout: Duration) {
         self.restart_timeout = timeout;
+    }
+
+    /// Whether an operator wants this source.
+    pub fn want(&mut self, source: Source, wanted: bool) {
+        self.witnesses.want(source, wanted);
     }
 
     /// What is believed since the last look.

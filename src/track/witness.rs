@@ -47,6 +47,16 @@ impl WitnessTracker {
         &self.states
     }
 
+    /// Whether an operator wants this source; one that he does not want has neither state nor
+    /// errors.
+    pub fn want(&mut self, source: Source, wanted: bool) {
+        if wanted {
+            self.states.entry(source).or_default();
+        } else {
+            self.states.remove(&source);
+        }
+    }
+
     /// Folds one look at a living parent, or at none. Returns what began or ceased to answer.
     ///
     /// A hard restart has no scoreboard while it reads its configuration, a starting httpd has

@@ -13,13 +13,14 @@ use crate::{
         process::Pid,
         server_status::StatusSighting,
         snapshot::{Part, ServerSnapshot, Trace},
+        source::Source,
         time::Moment,
     },
     observe::{
         asked::Asked,
         discovery::Found,
         inquiry::Inquiry,
-        log_source::LogSource,
+        log_source::{LogChoice, LogSource},
         server::{Doubt, Instruments, Past, ServerObserver, Target},
         status_source::StatusSource,
     },
@@ -47,6 +48,7 @@ pub(super) struct Server {
     tally: Tally,
     orphans: u32,
     number: usize,
+    choices: Choices,
     log: LogSource,
     status: StatusSource,
     inquiry: Inquiry,
@@ -64,19 +66,28 @@ impl Server {
         choices: &Choices,
         timeout: Duration,
     ) -> Self {
-        Self {
+        let mut server = Self {
             name,
             observer: ServerObserver::new(number, target),
             tracker: ServerTracker::new(timeout),
             tally: Tally::default(),
             orphans: 0,
             number,
+            choices: choices.clone(),
             log: LogSource::new(number, choices.error_log.clone()),
             status: StatusSource::new(number, choices.status_url.clone()),
             inquiry: Inquiry::new(number, choices.calling.clone()),
             parents: VecDeque::new(),
             contradicted: None,
-        }
+        };
+        server.want();
+        server
+    }
+
+    fn want(&mut self) {
+        let Choices { error_log, status_url, .. } = &self.choices;
+        self.tracker.want(Source::ErrorLog, *error_log != LogChoice::None);
+        self.tracker.want(Source::ServerStatus, status_url.is_some());
     }
 
     /// What the operator wants of it now.
@@ -84,6 +95,8 @@ impl Server {
         self.log.choose(&choices.error_log);
         self.status.choose(choices.status_url.as_ref());
         self.inquiry.choose(&choices.calling);
+        self.choices.clone_from(choices);
+        self.want();
     }
 
     /// The numbers of its parents, as far as lines of them may still be in a log.
@@ -114,6 +127,7 @@ impl Server {
         self.observer.take_up(past, now.uptime, instruments);
         self.tracker = ServerTracker::restored(timeout, memory, now);
         self.tally = Tally::restored(&memory.last);
+        self.want();
         self
     }
 

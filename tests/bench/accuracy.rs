@@ -2,7 +2,7 @@
 //!
 //! Every number is a distance from, or a ratio to, something measured in the same run, so that it
 //! means the same on any machine; each bound gets a verdict, and one that is exceeded fails the run.
-//! After `--`: `--rounds N`, and any of `accuracy`, `scrape`, `cost` for these parts only.
+//! After `--`: `--rounds N`, and any of `accuracy`, `latency`, `scrape`, `cost` for these parts only.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -25,6 +25,7 @@ mod distances;
 )]
 #[path = "../harness/mod.rs"]
 mod harness;
+mod latency;
 mod report;
 mod rounds;
 mod scenarios;
@@ -43,6 +44,9 @@ fn main() -> ExitCode {
     let mut report = Report::default();
     if wanted("accuracy") {
         scenarios::play(rounds, &mut report);
+    }
+    if wanted("latency") {
+        latency::measure(rounds, &mut report);
     }
     if wanted("scrape") || wanted("cost") {
         crowd::allow_many_descriptors();
@@ -69,8 +73,8 @@ fn arguments() -> (usize, Vec<String>) {
                 let number = arguments.next().and_then(|number| number.parse().ok());
                 rounds = number.filter(|rounds| *rounds > 0).expect("--rounds takes a number");
             }
-            "accuracy" | "scrape" | "cost" => parts.push(argument),
-            other => panic!("{other}: neither --rounds N nor accuracy, scrape or cost"),
+            "accuracy" | "latency" | "scrape" | "cost" => parts.push(argument),
+            other => panic!("{other}: neither --rounds N nor accuracy, latency, scrape or cost"),
         }
     }
     (rounds, parts)

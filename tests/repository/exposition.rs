@@ -18,7 +18,8 @@ const MOST_SERIES: usize = 560;
 #[test]
 fn the_exposition_is_what_promtool_and_the_catalogue_say() {
     let httpd = Httpd::builder(Mpm::Event).start();
-    let gracekeeper = Gracekeeper::watching(&httpd).start();
+    let status = format!("status_url = \"http://{}/server-status?auto\"", httpd.address());
+    let gracekeeper = Gracekeeper::watching(&httpd).server(&status).start();
     gracekeeper.wait_until("the first look", |metrics| metrics.value("httpd_up", &[]).is_some());
     let first = gracekeeper.get("/metrics").body;
     assert_is_declared(&first);
@@ -47,7 +48,8 @@ fn the_exposition_is_what_promtool_and_the_catalogue_say() {
 fn a_server_that_never_ran_has_its_counters_all_the_same() {
     let httpd = Httpd::builder(Mpm::Prefork).start();
     let gone = httpd.pid_file();
-    let gracekeeper = Gracekeeper::watching(&httpd).server("error_log = \"none\"");
+    let gracekeeper = Gracekeeper::watching(&httpd)
+        .server("status_url = \"http://127.0.0.1:9/server-status?auto\"");
     drop(httpd);
     assert!(!gone.exists());
     let gracekeeper = gracekeeper.start();
