@@ -221,13 +221,12 @@ impl Watch {
                         && own.pid_file == target.pid_file
                         && own.unit == target.unit
                 });
-                match stays {
-                    Some((_, _, choices)) => server.choose(choices),
-                    None => {
-                        self.memory.put(memory::remembered(now, server));
-                        self.moments.forget(*number);
-                        self.side.forget(*number);
-                    }
+                if let Some((_, _, choices)) = stays {
+                    server.choose(choices);
+                } else {
+                    self.memory.put(memory::remembered(now, server));
+                    self.moments.forget(*number);
+                    self.side.forget(*number);
                 }
                 stays.is_some()
             });

@@ -4,6 +4,7 @@ use super::ServerTracker;
 use crate::{
     model::{
         event::Event,
+        log::LogReport,
         snapshot::{Part, ServerSnapshot},
     },
     track::status::Running,
@@ -19,7 +20,7 @@ impl ServerTracker {
         }
         let report = snapshot.log.as_ref().and_then(Part::seen);
         let claims = report.map(|report| report.claims.as_slice()).unwrap_or_default();
-        if self.could_confirm(snapshot) {
+        if could_confirm(snapshot) {
             events.extend(self.claims.observe(at, claims));
         } else {
             self.claims.forget();
@@ -36,16 +37,16 @@ impl ServerTracker {
         let contradiction =
             self.status.observe(at, running.filter(|_| seen), snapshot.status.as_ref());
         events.extend(contradiction.map(Event::Contradicted));
-        if let Some(report) = report.filter(|report| **report != Default::default()) {
+        if let Some(report) = report.filter(|report| **report != LogReport::default()) {
             events.push(Event::LogRead(report.clone()));
         }
     }
+}
 
-    /// The process table can be read: there is somebody to confirm a line, or not to.
-    fn could_confirm(&self, snapshot: &ServerSnapshot) -> bool {
-        match &snapshot.parent {
-            Some(parent) => parent.processes.seen().is_some(),
-            None => snapshot.hidden.is_none(),
-        }
+/// The process table can be read: there is somebody to confirm a line, or not to.
+fn could_confirm(snapshot: &ServerSnapshot) -> bool {
+    match &snapshot.parent {
+        Some(parent) => parent.processes.seen().is_some(),
+        None => snapshot.hidden.is_none(),
     }
 }
