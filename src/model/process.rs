@@ -39,7 +39,7 @@ pub enum ChildRole {
     /// The parent's own program: it serves requests.
     Httpd,
     /// The parent's own program, and it ignores the ends of its own children: the cgid daemon, which
-    /// any restart replaces.
+    /// any restart replaces. Told from the others only where no slots do.
     Daemon,
     /// Another program: a piped logger, a pass phrase dialog.
     Helper,

@@ -28,6 +28,10 @@ const MOST_EXAMINED: usize = 8;
 #[derive(Debug, Default)]
 pub struct Children {
     known: BTreeMap<Pid, Child>,
+    /// Nothing but the process table tells workers from the cgid daemon.
+    tells_daemons: bool,
+    /// Every child is to be read again, also one that is held.
+    roles_unknown: bool,
     /// Ended, and it is not yet known how.
     ended: BTreeMap<ProcessId, Uptime>,
 }
@@ -42,6 +46,15 @@ pub struct Fates {
 }
 
 impl Children {
+    /// Whether the cgid daemon is to be told from workers: where slots do, it costs too much.
+    pub fn tell_daemons(&mut self, tells: bool) {
+        if tells && !self.tells_daemons {
+            // They were taken for workers.
+            self.roles_unknown = true;
+        }
+        self.tells_daemons = tells;
+    }
+
     /// Reads the parent's rows.
     pub fn read_parent(
         &mut self,
@@ -166,6 +179,7 @@ impl Children {
                 children.insert(pid, child);
             }
         }
+        self.roles_unknown = false;
         // The kernel's list may miss children while others leave it.
         for (pid, child) in &self.known {
             if !children.contains_key(pid)
@@ -195,11 +209,18 @@ impl Children {
             && moments.holds(&child.id)
             && child.state != ProcessState::Ended
             && !is_young(child.id, now)
+            && !self.roles_unknown
         {
             return Some(*child);
         }
         let row = table.row(pid).ok()?;
-        let role = role(&row, parent, table);
+        let role = if row.name != parent.name {
+            ChildRole::Helper
+        } else if self.tells_daemons && table.ignores_children(pid) == Ok(true) {
+            ChildRole::Daemon
+        } else {
+            ChildRole::Httpd
+        };
         let child = Child { id: row.id, role, state: row.state };
         // A zombie too: it came and went since the last look, and its status may be asked.
         if !self.ended.contains_key(&row.id) {
@@ -223,16 +244,6 @@ pub fn well(seen: &process::ProcessTable, table: &ProcessTable) -> Vec<ProcessId
         table.is_doomed(id.pid) == Ok(false) && table.row(id.pid).is_ok_and(runs)
     });
     oldest
-}
-
-fn role(row: &Row, parent: &Row, table: &ProcessTable) -> ChildRole {
-    if row.name != parent.name {
-        ChildRole::Helper
-    } else if table.ignores_children(row.id.pid) == Ok(true) {
-        ChildRole::Daemon
-    } else {
-        ChildRole::Httpd
-    }
 }
 
 fn is_young(id: ProcessId, now: Uptime) -> bool {

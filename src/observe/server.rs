@@ -213,6 +213,7 @@ impl ServerObserver {
         }
         let scoreboard = scoreboards.read(id);
         self.closed = scoreboard == Part::Unseen(Why::Permission);
+        self.children.tell_daemons(self.closed);
         ParentSighting { id, processes, scoreboard, pid_file }
     }
 
