@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::look::Look;
 use crate::model::{
     event::RestartType,
-    process::{ChildRole, ExitStatus, ProcessId, ProcessState, ProcessTable},
+    process::{Child, ChildRole, ExitStatus, ProcessId, ProcessState, ProcessTable},
     snapshot::TraceKind,
     time::Moment,
 };
@@ -29,6 +29,8 @@ struct Member {
     /// A look that began after it was seen found the parent running normally. One that was seen
     /// once may be the first child after a restart, of which that look saw nothing else.
     known: bool,
+    /// When it ended.
+    exited: Option<Moment>,
     /// When it was reaped, before the pid file was written.
     reaped: Option<Moment>,
     /// It ended in order, as a hard restart lets a child.
@@ -91,7 +93,12 @@ impl Family {
                     }
                 }
                 TraceKind::Lingers(id) => self.lingered |= self.is_unreaped(&id),
-                TraceKind::PidFileRemoved | TraceKind::Exited(_) => {}
+                TraceKind::Exited(id) => {
+                    if let Some(member) = self.members.get_mut(&id) {
+                        member.exited = Some(trace.at);
+                    }
+                }
+                TraceKind::PidFileRemoved => {}
             }
         }
         for (id, status) in look.statuses {
@@ -132,6 +139,12 @@ impl Family {
         kinds
     }
 
+    /// When the parent sent the first child away, if it was a hard restart: earlier looks saw no
+    /// restart in that.
+    pub(super) fn dismissed(&self) -> Option<Moment> {
+        self.members.values().filter_map(|member| member.exited).min()
+    }
+
     /// The parent runs normally, with these children.
     pub(super) fn settle(&mut self, look: &Look<'_>) {
         (self.opened, self.swept) = (None, None);
@@ -144,7 +157,7 @@ impl Family {
         // One that was just reaped may be the first that a hard restart has sent away.
         self.members.retain(|id, member| match member.reaped {
             Some(reaped) => look.at.since(reaped) < SWEPT_WITHIN,
-            None => table.children.contains_key(&id.pid),
+            None => table.children.get(&id.pid).is_some_and(|child| is_worker(child, id)),
         });
         for member in self.members.values_mut() {
             member.known = true;
@@ -170,6 +183,11 @@ impl Family {
         let swept = |member: &Member| member.reaped.is_some_and(at_once);
         !self.members.is_empty() && self.members.values().all(swept)
     }
+}
+
+/// The cgid daemon may have been taken for a worker at first.
+fn is_worker(child: &Child, id: &ProcessId) -> bool {
+    child.id == *id && child.role == ChildRole::Httpd
 }
 
 fn living(table: &ProcessTable) -> impl Iterator<Item = ProcessId> {

@@ -237,8 +237,13 @@ impl RestartTracker {
         let milestones = &self.milestones;
         let served = look.global().is_some_and(|global| serves(look, &global));
         let count = completed(from, milestones, look, served);
-        let passages = passages(count, began, milestones, look);
+        let mut passages = passages(count, began, milestones, look);
         let kinds = kinds(from, &passages, &self.family, look);
+        if let (Some(first), Some(RestartType::Hard)) = (passages.first_mut(), kinds.first())
+            && let Some(dismissed) = self.family.dismissed().filter(|_| look.global().is_none())
+        {
+            first.began = first.began.min(dismissed);
+        }
         for (index, (passage, kind)) in (0_u32..).zip(passages.iter().zip(&kinds)) {
             events.push(Event::Restarted {
                 kind: *kind,
