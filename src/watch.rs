@@ -150,7 +150,7 @@ impl Watch {
         let mut traces = Vec::new();
         loop {
             // What happened until now belongs to this look.
-            let Happened { traces: seen, woken, .. } = self.moments.wait(Duration::ZERO)?;
+            let Happened { traces: seen, woken } = self.moments.wait(Duration::ZERO)?;
             if woken && self.obey() {
                 return Ok(());
             }
@@ -175,7 +175,7 @@ impl Watch {
                 if now >= due {
                     break;
                 }
-                let Happened { traces: seen, woken, .. } = self.moments.wait(due.since(now))?;
+                let Happened { traces: seen, woken } = self.moments.wait(due.since(now))?;
                 if !seen.is_empty() {
                     traces.extend(seen);
                     due = due.min(rested);

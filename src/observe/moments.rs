@@ -63,8 +63,6 @@ pub struct Happened {
     pub traces: Vec<Stamped>,
     /// Another thread wants the watch's attention.
     pub woken: bool,
-    /// Who reads error logs has something to say.
-    pub rung: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -206,7 +204,8 @@ impl Moments {
                     self.drain_wake();
                     happened.woken = true;
                 }
-                LOGS => happened.rung = true,
+                // Whoever waits asks its reader what it has to say.
+                LOGS => {}
                 token => {
                     // The kernel's record is packed.
                     let flags = event.flags;
