@@ -68,7 +68,7 @@ fn what_is_no_file_is_refused_at_once() {
         for path in strange_things(directory.path()) {
             assert_eq!(look(&mut reader, &path), Err(Why::Invalid), "{}", path.display());
         }
-        assert_eq!(look(&mut reader, &directory.path().join("none")), Err(Why::Missing));
+        assert_eq!(look(&mut reader, &none), Err(Why::Missing));
         reader.end();
     });
 }
@@ -134,10 +134,12 @@ fn a_descriptor_of_anything_else_is_refused_by_the_reading_side() {
 
 #[test]
 fn a_log_that_nobody_may_read_is_told_from_one_that_is_not_there() {
-    in_time(|| {
-        let directory = tempfile::tempdir().unwrap();
-        fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
-        let path = directory.path().join("error_log");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("error_log");
+    let none = directory.path().join("none");
+    // It is removed by this thread, for nobody could not.
+    fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+    in_time(move || {
         drop(open(&path));
         fs::set_permissions(&path, Permissions::from_mode(0o000)).unwrap();
         let mut reader = Reader::start();
@@ -148,7 +150,7 @@ fn a_log_that_nobody_may_read_is_told_from_one_that_is_not_there() {
             set_thread_res_uid(uid, uid, uid).unwrap();
         }
         assert_eq!(look(&mut reader, &path), Err(Why::Permission));
-        assert_eq!(look(&mut reader, &directory.path().join("none")), Err(Why::Missing));
+        assert_eq!(look(&mut reader, &none), Err(Why::Missing));
         reader.end();
     });
 }
