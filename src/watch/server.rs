@@ -164,6 +164,8 @@ impl Server {
         instruments: &mut Instruments<'_>,
     ) -> Looked {
         let (snapshot, doubt) = self.observer.look(at, traces, found, instruments);
+        // What was asked before an operator changed his mind is answered after it.
+        let status = status.filter(|_| self.choices.status_url.is_some());
         Looked { snapshot: ServerSnapshot { status, ..snapshot }, doubt }
     }
 

@@ -20,11 +20,11 @@ use crate::harness::{Gracekeeper, Httpd, Mpm, metrics::Metrics, under_every_mpm}
 under_every_mpm! {
     a_status_page_agrees_and_is_asked_for_once_an_interval
     a_server_without_a_free_worker_tells_no_status
+    a_status_page_agrees_with_what_nobody_counts
 }
 
 /// The page under a name of its own, for the harness asks for the other, and who asked for what.
-const ACCESS: &str = "LoadModule log_config_module /usr/lib/apache2/modules/mod_log_config.so
-CustomLog logs/access_log \"%U\"
+const ACCESS: &str = "CustomLog logs/access_log \"%U\"
 <Location /own-status>
     SetHandler server-status
 </Location>";
@@ -81,7 +81,7 @@ fn a_server_without_a_free_worker_tells_no_status(mpm: Mpm) {
     gracekeeper.wait_until("it was asked several times", |metrics| {
         source_errors(metrics, "server_status").iter().map(|(_, count)| count).sum::<f64>() >= 3.0
     });
-    let words = ["level=warn", "source=server_status", "reason=timeout", "every worker is busy"];
+    let words = ["level=WARN", "source=server_status", "reason=timeout", "every worker is busy"];
     assert_eq!(said(&gracekeeper, &words), 1);
     held.release();
     answers(&gracekeeper);
@@ -121,7 +121,7 @@ fn a_page_that_tells_another_generation_is_one_contradiction_and_no_restart() {
     assert_eq!(contradictions(&metrics), 1.0);
     assert_eq!(restarts(&metrics), [0.0; 4]);
     assert_eq!(metrics.value("httpd_generation", &[]), Some(0.0));
-    assert_eq!(said(&gracekeeper, &["level=warn", "msg=\"contradiction\""]), 1);
+    assert_eq!(said(&gracekeeper, &["level=WARN", "msg=\"contradiction\""]), 1);
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn a_page_where_nobody_listens_is_missing_and_said_once() {
     });
     let errors = source_errors(&metrics, "server_status");
     assert_eq!(errors.iter().map(|(reason, _)| reason.as_str()).collect::<Vec<_>>(), ["missing"]);
-    let words = ["level=warn", "source=server_status", "reason=missing", "nobody listens"];
+    let words = ["level=WARN", "source=server_status", "reason=missing", "nobody listens"];
     assert_eq!(said(&gracekeeper, &words), 1);
     httpd.graceful();
     assert_eq!(restarts(&settled(&gracekeeper, 1.0)), [1.0, 0.0, 0.0, 0.0]);
@@ -200,4 +200,42 @@ fn a_page_of_a_server_that_is_down_is_not_asked_for() {
     let metrics = gracekeeper.scrape();
     assert_eq!(contradictions(&metrics), 0.0);
     assert_eq!(restarts(&metrics), [0.0, 0.0, 1.0, 0.0]);
+}
+
+/// Without the scoreboard generations are counted: the page must move as often.
+fn a_status_page_agrees_with_what_nobody_counts(mpm: Mpm) {
+    let httpd = builder(mpm).start();
+    let gracekeeper = Gracekeeper::watching(&httpd)
+        .watch("interval = \"100ms\"")
+        .server(&url(httpd.address()))
+        .run_by_nobody()
+        .start();
+    gracekeeper
+        .wait_until("mod_status answers", |metrics| source(metrics, "server_status") == Some(1.0));
+    for total in 1_u8..=3 {
+        httpd.graceful();
+        settled(&gracekeeper, f64::from(total));
+    }
+    httpd.hard();
+    settled(&gracekeeper, 4.0);
+    httpd.graceful_times(5, std::time::Duration::from_millis(20));
+    let metrics = settled(&gracekeeper, 9.0);
+    assert_eq!(restarts(&metrics).iter().sum::<f64>(), 9.0);
+    assert_eq!(super::decided(&gracekeeper), 0.0);
+    assert_eq!(source(&gracekeeper.scrape(), "server_status"), Some(1.0));
+}
+
+#[test]
+fn restarts_one_after_the_other_are_not_contradicted_by_what_was_asked_between_them() {
+    let httpd = builder(Mpm::Event).start();
+    let gracekeeper = Gracekeeper::watching(&httpd)
+        .watch("interval = \"100ms\"")
+        .server(&url(httpd.address()))
+        .start();
+    answers(&gracekeeper);
+    httpd.graceful_times(40, std::time::Duration::from_millis(50));
+    let metrics = settled(&gracekeeper, 40.0);
+    assert_eq!(restarts(&metrics), [40.0, 0.0, 0.0, 0.0]);
+    assert_eq!(super::decided(&gracekeeper), 0.0);
+    assert!(asked(&httpd) > 5);
 }
