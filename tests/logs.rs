@@ -78,16 +78,18 @@ fn settled(gracekeeper: &Gracekeeper, total: f64) -> Metrics {
     })
 }
 
-/// A graceful restart under way confirms what was written until now: this one waits until that is
-/// decided. A line that is written then, and every one before it, is confirmed by nothing else.
+/// Returns when nothing that was written until now can be confirmed any more, and how much of all
+/// that was ever written is contradicted.
 #[track_caller]
-fn decided(gracekeeper: &Gracekeeper, path: &Path) -> f64 {
-    let before = contradictions(&gracekeeper.scrape());
-    append(path, b"AH00492: caught SIGWINCH, shutting down gracefully\n");
-    let metrics = gracekeeper.wait_until("a line that nothing confirms is decided", |metrics| {
-        contradictions(metrics) > before
-    });
-    contradictions(&metrics) - before - 1.0
+fn decided(gracekeeper: &Gracekeeper) -> f64 {
+    // Two seconds for a confirmation, and one look to read the line.
+    const LATE: f64 = 3.5;
+    let looked =
+        |metrics: &Metrics| metrics.value("gracekeeper_look_timestamp_seconds", &[]).unwrap();
+    let now = looked(&gracekeeper.scrape());
+    let metrics =
+        gracekeeper.wait_until("every line is decided", |metrics| looked(metrics) >= now + LATE);
+    contradictions(&metrics)
 }
 
 fn append(path: &Path, bytes: &[u8]) {

@@ -59,10 +59,10 @@ impl LogSource {
             LogChoice::Path(path) => return Some(logs.follow_file(self.server, path)),
             LogChoice::Auto => {}
         }
-        if parent.is_none() || parent != self.closed {
-            if let Some(part) = self.read_standard_error(parent, logs) {
-                return Some(part);
-            }
+        if (parent.is_none() || parent != self.closed)
+            && let Some(part) = self.read_standard_error(parent, logs)
+        {
+            return Some(part);
         }
         if parent.is_none() && !self.lingers {
             return None;

@@ -80,7 +80,7 @@ fn a_flood_hides_no_restart_and_every_byte_of_it_is_accounted_for() {
     assert!(after < before + (4 << 10), "{before} KiB became {after} KiB");
     assert_eq!(restarts(&metrics), [f64::from(done), 0.0, 0.0, 0.0]);
     assert_eq!(contradictions(&metrics), 0.0);
-    assert_eq!(decided(&gracekeeper, &path), 0.0);
+    assert_eq!(decided(&gracekeeper), 0.0);
 }
 
 #[test]
@@ -139,5 +139,48 @@ fn rubbish_is_lines_like_any_other() {
     );
     assert_eq!(contradictions(&metrics), 0.0);
     assert_eq!(metrics.value("httpd_up", &[]), Some(1.0));
-    assert_eq!(decided(&gracekeeper, &path), 0.0);
+    assert_eq!(decided(&gracekeeper), 0.0);
+}
+
+#[test]
+fn a_flood_of_perfect_lines_restarts_nothing_and_hides_no_restart() {
+    let httpd = Httpd::builder(Mpm::Event).start();
+    let gracekeeper = watched(&httpd);
+    let path = httpd.error_log().path().to_owned();
+    let line = format!(
+        "[2026-11-22 10:38:22.146666] [mpm_event:notice] [pid {0}:tid {0}] AH00494: SIGHUP \
+         received.  Attempting to restart\n",
+        httpd.pid()
+    );
+    let block = line.repeat(100);
+    let end = AtomicBool::new(false);
+    let (before, done) = thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let begin = Instant::now();
+            while begin.elapsed() < SECONDS && !end.load(Ordering::Relaxed) {
+                append(&path, block.as_bytes());
+            }
+        });
+        gracekeeper.wait_until("they are counted", |metrics| {
+            metrics.value("httpd_error_log_events_total", &[("code", "AH00494")]) > Some(1000.0)
+        });
+        let before = resident(&gracekeeper);
+        let mut done = 0_u8;
+        while !writer.is_finished() {
+            done += 1;
+            httpd.signal(rustix::process::Signal::USR1);
+            let metrics = settled(&gracekeeper, f64::from(done));
+            assert_eq!(restarts(&metrics), [f64::from(done), 0.0, 0.0, 0.0]);
+        }
+        end.store(true, Ordering::Relaxed);
+        (before, done)
+    });
+    let after = resident(&gracekeeper);
+    let wrong = decided(&gracekeeper);
+    eprintln!("{done} restarts, {wrong} contradictions, {before} KiB became {after} KiB");
+    assert!(after < before + (4 << 10), "{before} KiB became {after} KiB");
+    let metrics = gracekeeper.scrape();
+    assert_eq!(restarts(&metrics), [f64::from(done), 0.0, 0.0, 0.0]);
+    assert_eq!(metrics.value("httpd_up", &[]), Some(1.0));
+    assert_eq!(super::said(&gracekeeper, &["msg=\"contradiction\""]), usize::from(wrong > 0.0));
 }

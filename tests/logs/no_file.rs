@@ -33,8 +33,8 @@ fn assert_silent(httpd: &Httpd, gracekeeper: &Gracekeeper, reason: &str, mend: &
     let errors = source_errors(&metrics, "error_log");
     assert_eq!(errors.iter().map(|(reason, _)| reason.as_str()).collect::<Vec<_>>(), [reason]);
     let reason = format!("reason={reason}");
-    assert_eq!(said(gracekeeper, &["level=warn", "source=error_log", &reason, mend]), 1);
-    assert_eq!(said(gracekeeper, &["level=warn", "source=error_log"]), 1, "and nothing else");
+    assert_eq!(said(gracekeeper, &["level=WARN", "source=error_log", &reason, mend]), 1);
+    assert_eq!(said(gracekeeper, &["level=WARN", "source=error_log"]), 1, "and nothing else");
 }
 
 fn a_piped_log_is_none_that_can_be_read(mpm: Mpm) {
@@ -76,7 +76,7 @@ fn a_path_that_leads_to_a_fifo_is_never_waited_for() {
     mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     let choice = format!("error_log = \"{}\"", fifo.display());
     let gracekeeper = Gracekeeper::watching(&httpd).server(&choice).start();
-    assert_silent(&httpd, &gracekeeper, "invalid", "name a file as error_log");
+    assert_silent(&httpd, &gracekeeper, "invalid", "no regular file");
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_path_where_nothing_is_may_be_filled_later() {
     let path = httpd.directory().join("logs/other_log");
     let choice = format!("error_log = \"{}\"", path.display());
     let gracekeeper = Gracekeeper::watching(&httpd).server(&choice).start();
-    assert_silent(&httpd, &gracekeeper, "missing", "error_log");
+    assert_silent(&httpd, &gracekeeper, "missing", "mend its path");
     httpd.rewrite_config(|text| text + "\nErrorLog logs/other_log\n");
     httpd.graceful();
     settled(&gracekeeper, 3.0);
@@ -96,7 +96,7 @@ fn a_path_where_nothing_is_may_be_filled_later() {
     gracekeeper.wait_until("and read", |metrics| {
         metrics.value("httpd_error_log_events_total", &[("code", "AH00493")]) == Some(1.0)
     });
-    assert_eq!(said(&gracekeeper, &["level=info", "source=error_log", "answers again"]), 1);
+    assert_eq!(said(&gracekeeper, &["level=INFO", "source=error_log", "answers again"]), 1);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_log_that_nobody_may_read_is_told_by_its_permission() {
         errors.iter().map(|(reason, _)| reason.as_str()).collect::<Vec<_>>(),
         ["permission"]
     );
-    let words = ["level=warn", "source=error_log", "reason=permission", "adm"];
+    let words = ["level=WARN", "source=error_log", "reason=permission", "adm"];
     assert_eq!(said(&gracekeeper, &words), 1);
     httpd.graceful();
     let metrics = settled(&gracekeeper, 1.0);
@@ -122,4 +122,30 @@ fn a_log_that_nobody_may_read_is_told_by_its_permission() {
     gracekeeper.wait_until("it is read as soon as it may be", |metrics| {
         source(metrics, "error_log") == Some(1.0)
     });
+}
+
+#[test]
+fn nobody_is_told_that_a_log_is_piped() {
+    let httpd = Httpd::builder(Mpm::Event).with_piped_log().start();
+    let gracekeeper = Gracekeeper::watching(&httpd).run_by_nobody().start();
+    let metrics = gracekeeper
+        .wait_until("httpd was asked", |metrics| source(metrics, "error_log") == Some(0.0));
+    let errors = source_errors(&metrics, "error_log");
+    assert_eq!(errors.iter().map(|(reason, _)| reason.as_str()).collect::<Vec<_>>(), ["invalid"]);
+    let words = ["level=WARN", "source=error_log", "reason=invalid", "name a file as error_log"];
+    assert_eq!(said(&gracekeeper, &words), 1);
+}
+
+#[test]
+fn a_log_that_the_operator_named_and_nobody_may_read_is_told_by_its_permission() {
+    let httpd = Httpd::builder(Mpm::Event).start();
+    let log = httpd.error_log();
+    fs::set_permissions(log.path(), Permissions::from_mode(0o640)).unwrap();
+    let choice = format!("error_log = \"{}\"", log.path().display());
+    let gracekeeper = Gracekeeper::watching(&httpd).server(&choice).run_by_nobody().start();
+    gracekeeper.wait_until("the log is known to be closed", |metrics| {
+        source(metrics, "error_log") == Some(0.0)
+    });
+    let words = ["level=WARN", "source=error_log", "reason=permission", "the group that may read"];
+    assert_eq!(said(&gracekeeper, &words), 1);
 }
