@@ -215,9 +215,12 @@ fn a_status_page_agrees_with_what_nobody_counts(mpm: Mpm) {
     for total in 1_u8..=3 {
         httpd.graceful();
         settled(&gracekeeper, f64::from(total));
+        // Who sees less must not be hurried.
+        assert_eq!(super::decided(&gracekeeper), 0.0);
     }
     httpd.hard();
     settled(&gracekeeper, 4.0);
+    assert_eq!(super::decided(&gracekeeper), 0.0);
     httpd.graceful();
     let metrics = settled(&gracekeeper, 5.0);
     assert_eq!(restarts(&metrics).iter().sum::<f64>(), 5.0);

@@ -1,6 +1,8 @@
 //! The log as a user reads it who may look into no process: found by asking httpd.
 
-use super::{contradictions, ledger::Ledger, restarts, said, seen_serving, settled, source};
+use super::{
+    contradictions, decided, ledger::Ledger, restarts, said, seen_serving, settled, source,
+};
 use crate::harness::{Gracekeeper, Httpd, Mpm, program, under_every_mpm};
 
 under_every_mpm! {
@@ -27,9 +29,12 @@ fn nobody_finds_the_log_by_asking_httpd(mpm: Mpm) {
     let [graceful, hard, full, unknown] = restarts(&metrics);
     assert_eq!((graceful + unknown, hard, full), (1.0, 0.0, 0.0));
     ledger.assert_counted(&gracekeeper, &httpd);
+    // Who sees less must not be hurried.
+    assert_eq!(decided(&gracekeeper), 0.0);
     httpd.error_log().rotate();
     httpd.graceful();
     settled(&gracekeeper, 2.0);
+    assert_eq!(decided(&gracekeeper), 0.0);
     httpd.hard();
     httpd.oracle().after_restarts(3);
     let metrics = settled(&gracekeeper, 3.0);
@@ -47,7 +52,7 @@ fn nobody_finds_the_log_by_asking_httpd(mpm: Mpm) {
     assert_eq!(restarts(&metrics)[2], 1.0);
     let metrics = ledger.assert_counted(&gracekeeper, &httpd);
     assert_eq!(contradictions(&metrics), 0.0);
-    assert_eq!(super::decided(&gracekeeper), 0.0);
+    assert_eq!(decided(&gracekeeper), 0.0);
     assert_eq!(said(&gracekeeper, &["httpd does not tell"]), 0);
 }
 
