@@ -19,6 +19,7 @@ mod harness;
 mod harness_itself;
 mod http;
 mod log_follower;
+mod logs;
 mod memory;
 mod repository;
 mod restarts;

@@ -26,6 +26,8 @@ pub struct LogSource {
     parent: Option<ProcessId>,
     /// The parent whose descriptors were not to be seen.
     closed: Option<ProcessId>,
+    /// The file that httpd named may hold more of a parent that has ended.
+    lingers: bool,
 }
 
 impl LogSource {
@@ -33,14 +35,14 @@ impl LogSource {
     #[must_use]
     pub fn new(server: usize, choice: LogChoice) -> Self {
         let server = u32::try_from(server).unwrap_or(u32::MAX);
-        Self { server, choice, parent: None, closed: None }
+        Self { server, choice, parent: None, closed: None, lingers: false }
     }
 
     /// Another choice of the operator's.
     pub fn choose(&mut self, choice: &LogChoice) {
         if self.choice != *choice {
             self.choice.clone_from(choice);
-            (self.parent, self.closed) = (None, None);
+            (self.parent, self.closed, self.lingers) = (None, None, false);
         }
     }
 
@@ -57,17 +59,32 @@ impl LogSource {
             LogChoice::Path(path) => return Some(logs.follow_file(self.server, path)),
             LogChoice::Auto => {}
         }
-        if parent.is_none() || parent != self.closed {
-            if let Some(part) = self.read_standard_error(parent, logs) {
-                return Some(part);
-            }
-            parent?;
+        if (parent.is_none() || parent != self.closed)
+            && let Some(part) = self.read_standard_error(parent, logs)
+        {
+            return Some(part);
         }
-        match told? {
-            Ok(Some(ErrorLogPlace::File(path))) => Some(logs.follow_file(self.server, path)),
+        if parent.is_none() && !self.lingers {
+            return None;
+        }
+        let part = self.read_told(told?, logs);
+        self.lingers = match &part {
+            Part::Seen(report) => parent.is_some() || *report != LogReport::default(),
+            Part::Unseen(_) => false,
+        };
+        (parent.is_some() || self.lingers).then_some(part)
+    }
+
+    fn read_told(
+        &self,
+        told: &Result<Option<ErrorLogPlace>, Why>,
+        logs: &mut LogReader,
+    ) -> Part<LogReport> {
+        match told {
+            Ok(Some(ErrorLogPlace::File(path))) => logs.follow_file(self.server, path),
             // A program, syslog, or a descriptor of its own: there is no file.
-            Ok(Some(_)) => Some(Part::Unseen(Why::Invalid)),
-            Ok(None) | Err(_) => Some(Part::Unseen(Why::Permission)),
+            Ok(Some(_)) => Part::Unseen(Why::Invalid),
+            Ok(None) | Err(_) => Part::Unseen(Why::Permission),
         }
     }
 

@@ -35,3 +35,17 @@ pub(super) const fn mend(source: Source, why: Why) -> Option<&'static str> {
         ) => None,
     }
 }
+
+/// Likewise of an error log that an operator named himself.
+pub(super) const fn mend_named_log(why: Why) -> Option<&'static str> {
+    match why {
+        Why::Missing => Some("nothing is where error_log of this [[server]] leads: mend its path"),
+        Why::Invalid => Some("error_log of this [[server]] leads to what is no regular file"),
+        Why::Permission => Some(
+            "add the user to the group that may read the file that error_log of this [[server]] \
+             names, on Debian adm",
+        ),
+        Why::Limit => Some("raise the limit of open files"),
+        Why::Timeout | Why::Other => None,
+    }
+}

@@ -4,7 +4,11 @@ use std::{collections::VecDeque, time::Duration};
 
 use tracing::{info, warn};
 
-use super::{mend::mend, orders::Choices, side::SideInstruments};
+use super::{
+    mend::{mend, mend_named_log},
+    orders::Choices,
+    side::SideInstruments,
+};
 use crate::{
     expose::metrics::ServerView,
     model::{
@@ -13,7 +17,7 @@ use crate::{
         process::Pid,
         server_status::StatusSighting,
         snapshot::{Part, ServerSnapshot, Trace},
-        source::Source,
+        source::{Source, Why},
         time::Moment,
     },
     observe::{
@@ -164,6 +168,8 @@ impl Server {
         instruments: &mut Instruments<'_>,
     ) -> Looked {
         let (snapshot, doubt) = self.observer.look(at, traces, found, instruments);
+        // What was asked before an operator changed his mind is answered after it.
+        let status = status.filter(|_| self.choices.status_url.is_some());
         Looked { snapshot: ServerSnapshot { status, ..snapshot }, doubt }
     }
 
@@ -186,7 +192,7 @@ impl Server {
             match change.why {
                 None => info!(server, source, "source answers again"),
                 Some(why) => {
-                    let (reason, mend) = (why.label(), mend(change.source, why));
+                    let (reason, mend) = (why.label(), self.mend(change.source, why));
                     warn!(server, source, reason, mend, "source gives nothing");
                 }
             }
@@ -228,6 +234,13 @@ impl Server {
             report.claims.retain(|claim| claim.pid.as_ref().is_none_or(own));
         }
         log
+    }
+
+    fn mend(&self, source: Source, why: Why) -> Option<&'static str> {
+        if source == Source::ErrorLog && matches!(self.choices.error_log, LogChoice::Path(_)) {
+            return mend_named_log(why);
+        }
+        mend(source, why)
     }
 
     fn tell(&mut self, at: Moment, event: &Event) {

@@ -88,6 +88,7 @@ fn spawn(directory: &Path, arguments: &[&str]) -> Child {
         .env_clear()
         .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         .env("TZ", "UTC")
+        .env("APACHE_LOG_DIR", directory.join("logs"))
         .env(MARK, directory)
         .current_dir(directory)
         .stdin(Stdio::null())
