@@ -89,6 +89,8 @@ pub struct Moments {
     wake: OwnedFd,
     processes: Processes,
     watches: BTreeMap<i32, Vec<Watched>>,
+    /// The youngest stamp that was given.
+    last: Moment,
 }
 
 impl Moments {
@@ -104,7 +106,14 @@ impl Moments {
             let data = epoll::EventData::new_u64(INOTIFY);
             epoll::add(&epoll, inotify, data, EDGES)?;
         }
-        Ok(Self { epoll, inotify, wake, processes: Processes::new(), watches: BTreeMap::new() })
+        Ok(Self {
+            epoll,
+            inotify,
+            wake,
+            processes: Processes::new(),
+            watches: BTreeMap::new(),
+            last: clock::now(),
+        })
     }
 
     /// Reports that whoever reads error logs has something to say over this descriptor.
@@ -192,7 +201,7 @@ impl Moments {
             Err(error) => return Err(error.into()),
         }
         let at = clock::now();
-        let batch = events.len();
+        let (batch, earlier) = (events.len(), happened.traces.len());
         let mut files_read = false;
         for event in events {
             match event.data.u64() {
@@ -214,6 +223,11 @@ impl Moments {
                     happened.traces.extend(stamped);
                 }
             }
+        }
+        // What is read at once has its order all the same: of two restarts each has its own events.
+        for stamped in happened.traces.iter_mut().skip(earlier) {
+            self.last = stamped.trace.at.max(self.last.after(Duration::from_micros(1)));
+            stamped.trace.at = self.last;
         }
         Ok(batch)
     }
@@ -326,6 +340,24 @@ mod tests {
         assert_eq!(kinds(&mut moments), [(3, TraceKind::PidFileWritten)]);
         fs::remove_file(&path).unwrap();
         assert_eq!(kinds(&mut moments), [(3, TraceKind::PidFileRemoved)]);
+    }
+
+    #[test]
+    fn what_is_read_at_once_keeps_its_order() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let (mut moments, _wake) = moments();
+        fs::write(at("httpd.conf"), "").unwrap();
+        moments.watch_configuration(0, &at("httpd.conf"));
+        moments.watch_pid_file(0, &at("httpd.pid"));
+        for _ in 0..3 {
+            fs::read(at("httpd.conf")).unwrap();
+            fs::write(at("httpd.pid"), "1\n").unwrap();
+        }
+        let traces = moments.wait(Duration::ZERO).unwrap().traces;
+        let kinds: Vec<_> = traces.iter().map(|stamped| stamped.trace.kind).collect();
+        assert_eq!(kinds, [TraceKind::ConfigOpened, TraceKind::PidFileWritten].repeat(3));
+        assert!(traces.is_sorted_by(|one, other| one.trace.at < other.trace.at));
     }
 
     #[test]
