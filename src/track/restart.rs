@@ -237,7 +237,7 @@ impl RestartTracker {
         let milestones = &self.milestones;
         let served = look.global().is_some_and(|global| serves(look, &global));
         let count = completed(from, milestones, look, served);
-        let passages = passages(count, began, milestones, look);
+        let passages = passages(from, count, began, milestones, look);
         let kinds = kinds(from, &passages, &self.family, look);
         for (index, (passage, kind)) in (0_u32..).zip(passages.iter().zip(&kinds)) {
             events.push(Event::Restarted {
@@ -290,7 +290,7 @@ impl Default for RestartTracker {
 
 /// The generation decides; while there is no scoreboard to read, the reading of a configuration.
 /// For a parent that does not show its scoreboard it is the pid file, if it was `witnessed` that
-/// its configuration was read, or a child left: anybody may touch a file.
+/// its configuration was read, a child left, or another file took its place: anybody may touch one.
 fn leave_settled(
     from: Mark,
     look: &Look<'_>,
@@ -299,7 +299,8 @@ fn leave_settled(
     events: &mut Vec<Event>,
 ) -> State {
     let rewritten = from.had_pid_file() && from.is_rewritten(look);
-    let told = from.generation.is_none() && rewritten && (witnessed || look.exits());
+    let witnessed = witnessed || look.exits() || from.is_replaced(look);
+    let told = from.generation.is_none() && rewritten && witnessed;
     let Some(global) = look.global() else {
         if reading || told {
             return begin(from, look, reading, events);
