@@ -40,7 +40,7 @@ use crate::{
     model::{
         process::ProcessId,
         server_status::StatusSighting,
-        snapshot::Trace,
+        snapshot::{Trace, TraceKind},
         time::{Moment, Timestamp},
     },
     observe::{
@@ -154,6 +154,7 @@ impl Watch {
             if woken && self.obey() {
                 return Ok(());
             }
+            self.glance(&seen);
             traces.extend(seen);
             let (at, before) = (clock::now(), clock::work_of_this_thread());
             self.look(at, std::mem::take(&mut traces));
@@ -177,12 +178,22 @@ impl Watch {
                 }
                 let Happened { traces: seen, woken } = self.moments.wait(due.since(now))?;
                 if !seen.is_empty() {
+                    self.glance(&seen);
                     traces.extend(seen);
                     due = due.min(rested);
                 }
                 if woken && self.obey() {
                     return Ok(());
                 }
+            }
+        }
+    }
+
+    /// What may be over before the next look.
+    fn glance(&mut self, stamped: &[Stamped]) {
+        for stamp in stamped.iter().filter(|stamp| stamp.trace.kind == TraceKind::ConfigOpened) {
+            if let Some(server) = self.servers.get_mut(&stamp.server) {
+                server.observer.glance(&self.table);
             }
         }
     }

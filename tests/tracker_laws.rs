@@ -436,6 +436,8 @@ impl Model {
             catches_crashes: self.catches_crashes,
             children: living.chain(ended).collect(),
             well: self.children.iter().map(|child| child.id).collect(),
+            halted: Vec::new(),
+            threaded: true,
         }
     }
 

@@ -77,6 +77,12 @@ pub struct ProcessTable {
     /// Some children of the oldest, that were read after the pid file was: each ran then, and
     /// nobody had told it to end. Only while a restart's type depends on it.
     pub well: Vec<ProcessId>,
+    /// Children that were seen stopped, or deep in the kernel with a deadly signal waiting: a hard
+    /// restart may have taken them for dead. Only while no scoreboard tells a restart's type.
+    pub halted: Vec<ProcessId>,
+    /// The children have threads, and so are those of event or worker, which signals do not end:
+    /// those of prefork exit in order whoever signals them.
+    pub threaded: bool,
 }
 
 /// What Prometheus' client libraries tell of their process.

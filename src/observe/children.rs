@@ -1,6 +1,6 @@
 //! The children of one server's parents: found by number, held by pidfd, followed to their end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     kernel::exit_status,
@@ -34,6 +34,8 @@ pub struct Children {
     roles_unknown: bool,
     /// Ended, and it is not yet known how.
     ended: BTreeMap<ProcessId, Uptime>,
+    /// Seen stopped, or frozen under a deadly signal.
+    halted: BTreeSet<ProcessId>,
 }
 
 /// What became of the processes since the last look.
@@ -104,6 +106,33 @@ impl Children {
     /// A process ended while nobody held it: how, nobody will tell.
     pub fn mourn(&mut self, id: ProcessId, now: Uptime) {
         self.ended.insert(id, now);
+    }
+
+    /// Notices who is stopped or frozen at this very moment: it may go on before the next look.
+    pub fn glance(&mut self, table: &ProcessTable) {
+        let httpds = self.known.values().filter(|child| child.role == ChildRole::Httpd);
+        let living = httpds.filter(|child| child.state != ProcessState::Ended);
+        let halted: Vec<ProcessId> =
+            oldest(living).into_iter().filter(|id| is_halted(*id, table)).collect();
+        self.halted.retain(|id| self.known.get(&id.pid).is_some_and(|child| child.id == *id));
+        self.halted.extend(halted);
+    }
+
+    /// Adds what tells a restart's type where no scoreboard does; `recent`: one may be over.
+    pub fn examine(
+        &mut self,
+        seen: &mut process::ProcessTable,
+        recent: bool,
+        table: &ProcessTable,
+    ) {
+        self.glance(table);
+        seen.halted = self.halted.iter().copied().collect();
+        let oldest = oldest(living(seen));
+        seen.threaded = oldest.first().is_some_and(|id| table.is_threaded(id.pid) == Ok(true));
+        if recent {
+            let runs = |id: &ProcessId| !self.halted.contains(id) && is_well(*id, table);
+            seen.well = oldest.into_iter().filter(runs).collect();
+        }
     }
 
     /// Looks after those that are no children of the living `parent`, whose rows are `seen`.
@@ -191,8 +220,14 @@ impl Children {
                 children.insert(*pid, *child);
             }
         }
-        let well = Vec::new();
-        Ok(process::ProcessTable { state: own.state, catches_crashes, children, well })
+        Ok(process::ProcessTable {
+            state: own.state,
+            catches_crashes,
+            children,
+            well: Vec::new(),
+            halted: Vec::new(),
+            threaded: false,
+        })
     }
 
     /// A held child needs no reading: its end would have been reported.
@@ -231,19 +266,33 @@ impl Children {
     }
 }
 
-/// Those of the oldest children that run, and that nobody has told to end.
-#[must_use]
-pub fn well(seen: &process::ProcessTable, table: &ProcessTable) -> Vec<ProcessId> {
+fn living(seen: &process::ProcessTable) -> impl Iterator<Item = &Child> {
     let httpds = seen.children.values().filter(|child| child.role == ChildRole::Httpd);
-    let living = httpds.filter(|child| child.state != ProcessState::Ended);
-    let mut oldest: Vec<ProcessId> = living.map(|child| child.id).collect();
+    httpds.filter(|child| child.state != ProcessState::Ended)
+}
+
+/// The oldest of them, as many as are examined.
+fn oldest<'a>(children: impl Iterator<Item = &'a Child>) -> Vec<ProcessId> {
+    let mut oldest: Vec<ProcessId> = children.map(|child| child.id).collect();
     oldest.sort_by_key(|id| (id.started, id.pid));
     oldest.truncate(MOST_EXAMINED);
-    oldest.retain(|id| {
-        let runs = |row: Row| row.id == *id && row.state == ProcessState::Alive;
-        table.is_doomed(id.pid) == Ok(false) && table.row(id.pid).is_ok_and(runs)
-    });
     oldest
+}
+
+/// It runs, and nobody has told it to end.
+fn is_well(id: ProcessId, table: &ProcessTable) -> bool {
+    let runs = |row: Row| row.id == id && row.state == ProcessState::Alive;
+    table.is_doomed(id.pid) == Ok(false) && table.row(id.pid).is_ok_and(runs)
+}
+
+fn is_halted(id: ProcessId, table: &ProcessTable) -> bool {
+    let Ok(row) = table.row(id.pid) else { return false };
+    match row.state {
+        _ if row.id != id => false,
+        ProcessState::Stopped => true,
+        ProcessState::Uninterruptible => table.is_doomed(id.pid) == Ok(true),
+        ProcessState::Alive | ProcessState::Ended => false,
+    }
 }
 
 fn is_young(id: ProcessId, now: Uptime) -> bool {

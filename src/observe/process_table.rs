@@ -81,6 +81,12 @@ impl ProcessTable {
         Ok((status.sigpnd | status.shdpnd) & DEADLY != 0)
     }
 
+    /// Whether the process has more than one thread.
+    pub fn is_threaded(&self, pid: Pid) -> Result<bool, Why> {
+        let status = self.process(pid)?.status().map_err(|error| proc_why(&error))?;
+        Ok(status.threads > 1)
+    }
+
     /// The numbers of a process's children, zombies included.
     pub fn children(&self, parent: Pid) -> Result<Vec<Pid>, Why> {
         let main = self.process(parent)?.task_main_thread().map_err(|error| proc_why(&error))?;

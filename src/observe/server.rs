@@ -7,11 +7,11 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid as RawPid, getpgid, getpgrp, getpid, setpgid};
+use nix::unistd::{Pid as RawPid, getpgid, getpgrp, getpid, setpgid};
 
 pub use self::remember::Past;
 use super::{
-    children::{self, Children},
+    children::Children,
     discovery::{self, Found, Proof, Signature},
     moments::{Moments, absolute},
     pid_file::{self, PidFile},
@@ -154,6 +154,14 @@ impl ServerObserver {
         self.doubt.as_ref()
     }
 
+    /// Between two looks: the configuration was just opened, and who is stopped now may go on before
+    /// the next look. Needed only where no scoreboard tells a restart's type.
+    pub fn glance(&mut self, table: &ProcessTable) {
+        if self.closed {
+            self.children.glance(table);
+        }
+    }
+
     /// One look. `found`: parents that discovery sees now.
     pub fn look(
         &mut self,
@@ -206,10 +214,11 @@ impl ServerObserver {
         let pid_file = self.stamp(id);
         let Instruments { table, moments, scoreboards } = instruments;
         let mut processes = self.children.read_parent(self.number, id, at.uptime, table, moments);
-        if let Part::Seen(seen) = &mut processes
-            && self.examines(at, traces, seen, pid_file)
-        {
-            seen.well = children::well(seen, table);
+        if let Part::Seen(seen) = &mut processes {
+            let recent = self.is_restarted_recently(at, traces, seen, pid_file);
+            if self.closed {
+                self.children.examine(seen, recent, table);
+            }
         }
         let scoreboard = scoreboards.read(id);
         self.closed = scoreboard == Part::Unseen(Why::Permission);
@@ -217,8 +226,8 @@ impl ServerObserver {
         ParentSighting { id, processes, scoreboard, pid_file }
     }
 
-    /// A restart may be over, and no scoreboard will tell its type.
-    fn examines(
+    /// A restart may be over.
+    fn is_restarted_recently(
         &mut self,
         at: Moment,
         traces: &[Trace],
@@ -230,8 +239,7 @@ impl ServerObserver {
             self.restarted = Some(at);
         }
         self.stamped = pid_file;
-        let recent = |restarted: Moment| at.since(restarted) < TYPED_WITHIN;
-        self.closed && self.restarted.is_some_and(recent)
+        self.restarted.is_some_and(|restarted| at.since(restarted) < TYPED_WITHIN)
     }
 
     fn pid_file(&self) -> Option<&Path> {
@@ -380,12 +388,14 @@ fn is_corroborated(found: &Found, row: &Row, path: &Path, table: &ProcessTable) 
 }
 
 /// prefork signals its whole process group, which must not be ours.
+///
+/// A group that was founded outside of this PID namespace has the number 0, which rustix does not
+/// expect; of two such it is not told whether they are one, and leaving is harmless.
 fn leave_process_group(parent: Pid) {
-    let Some(parent) = RawPid::from_raw(parent.as_raw()) else {
-        return;
-    };
+    let parent = RawPid::from_raw(parent.as_raw());
     if getpgid(Some(parent)).is_ok_and(|group| group == getpgrp()) && getpgrp() != getpid() {
         // A session leader cannot, and its group cannot be httpd's either.
-        let _ = setpgid(None, None);
+        let own = RawPid::from_raw(0);
+        let _ = setpgid(own, own);
     }
 }

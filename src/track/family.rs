@@ -6,7 +6,8 @@
 //! if all of them were reaped just before, it was a hard one. Neither can be forged by a child.
 //!
 //! A hard restart takes a stopped child for dead and lets a frozen one be: only a child that runs,
-//! and for which no deadly signal waits, bears witness.
+//! for which no deadly signal waits, and that was not seen stopped, bears witness. And whoever may
+//! signal prefork's children makes them end as a hard restart does: there it is never proven.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -23,6 +24,8 @@ use crate::model::{
 const SWEPT_WITHIN: Duration = Duration::from_millis(250);
 /// A single child may have ended by itself just before the signal.
 const SINGLE_SWEPT_WITHIN: Duration = Duration::from_millis(20);
+/// Start times are exact to a clock tick (10 ms), and traces come as late as they are read.
+const BORN_BEFORE: Duration = Duration::from_millis(20);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Member {
@@ -35,6 +38,18 @@ struct Member {
     reaped: Option<Moment>,
     /// It ended in order, as a hard restart lets a child.
     in_order: bool,
+    /// It was seen stopped, or frozen under a deadly signal: a hard restart may let it live.
+    halted: bool,
+}
+
+/// Whose word makes a child end in order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Obeys {
+    /// A signal of whoever may send one: prefork.
+    #[default]
+    AnySignal,
+    /// Nobody's but its parent's, over a pipe: event and worker.
+    ItsParent,
 }
 
 /// The children that lived when the parent last ran normally.
@@ -51,6 +66,8 @@ pub(super) struct Family {
     outlived: bool,
     /// Whether all were reaped when the pid file was first written since.
     swept: Option<bool>,
+    /// What makes them end in order.
+    obeys: Obeys,
 }
 
 impl Family {
@@ -62,6 +79,7 @@ impl Family {
             outlived_clearing: false,
             outlived: false,
             swept: None,
+            obeys: Obeys::AnySignal,
         }
     }
 
@@ -72,6 +90,12 @@ impl Family {
         if look.scoreboard.is_some() {
             *self = Self::new();
             return;
+        }
+        let halted = look.table.into_iter().flat_map(|table| &table.halted);
+        for id in halted {
+            if let Some(member) = self.members.get_mut(id) {
+                member.halted = true;
+            }
         }
         for trace in look.traces {
             match trace.kind {
@@ -117,7 +141,9 @@ impl Family {
 
     /// The type of `count` restarts that are over at this look.
     pub(super) fn kinds(&self, count: usize, look: &Look<'_>) -> Vec<RestartType> {
-        let old = |id: &ProcessId| self.members.get(id).is_some_and(|member| member.known);
+        let old = |id: &ProcessId| {
+            self.members.get(id).is_some_and(|member| member.known && !member.halted)
+        };
         let well = look.table.is_some_and(|table| table.well.iter().any(old));
         let outlived = if self.swept.is_some() {
             self.outlived
@@ -133,6 +159,7 @@ impl Family {
         let mut kinds = vec![RestartType::Unknown; count];
         // Not if they crashed or were killed: then it was not the parent that ended them.
         let swept = self.swept == Some(true) && self.members.values().all(|it| it.in_order);
+        let swept = swept && self.obeys == Obeys::ItsParent && !self.has_survivor(look);
         if let Some(first) = kinds.first_mut().filter(|_| swept && !well) {
             *first = RestartType::Hard;
         }
@@ -162,6 +189,9 @@ impl Family {
         for member in self.members.values_mut() {
             member.known = true;
         }
+        if living(table).next().is_some() {
+            self.obeys = if table.threaded { Obeys::ItsParent } else { Obeys::AnySignal };
+        }
         for id in living(table) {
             self.members.entry(id).or_default();
         }
@@ -173,7 +203,17 @@ impl Family {
     }
 
     fn is_unreaped(&self, id: &ProcessId) -> bool {
-        self.members.get(id).is_some_and(|member| member.known && member.reaped.is_none())
+        let unreaped = |member: &Member| member.known && !member.halted && member.reaped.is_none();
+        self.members.get(id).is_some_and(unreaped)
+    }
+
+    /// A child that is there was so before the configuration was opened: none is in a hard restart,
+    /// though no look may have seen it before.
+    fn has_survivor(&self, look: &Look<'_>) -> bool {
+        let (Some(table), Some(opened)) = (look.table, self.opened) else { return true };
+        let httpds = table.children.values().filter(|child| child.role == ChildRole::Httpd);
+        let mut births = httpds.map(|child| look.at.at_uptime(child.id.started));
+        births.any(|born| born.after(BORN_BEFORE) < opened)
     }
 
     fn is_swept(&self, written: Moment) -> bool {

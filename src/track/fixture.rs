@@ -131,6 +131,8 @@ impl Story {
             catches_crashes: self.catches_crashes,
             children: rows.map(|child| (child.id.pid, child)).collect(),
             well: Vec::new(),
+            halted: Vec::new(),
+            threaded: true,
         });
         let inode = self.pid_file;
         let pid_file = Some(PidFileStamp { written: after(self.pid_file).wall, inode });

@@ -119,6 +119,8 @@ mod tests {
             catches_crashes: true,
             children: children.iter().map(child).collect(),
             well: Vec::new(),
+            halted: Vec::new(),
+            threaded: true,
         };
         let look = Look {
             at: after(at),

@@ -102,6 +102,12 @@ impl Mark {
         self.pid_file_is_fresh && look.pid_file.is_some() && look.pid_file != self.pid_file
     }
 
+    /// Another file has its name now: httpd writes it so since 2.4.47, and nobody else does.
+    pub(super) fn is_replaced(&self, look: &Look<'_>) -> bool {
+        let before = self.pid_file.filter(|_| self.is_rewritten(look));
+        before.zip(look.pid_file).is_some_and(|(before, now)| before.inode != now.inode)
+    }
+
     /// There was a pid file then.
     pub(super) const fn had_pid_file(&self) -> bool {
         self.pid_file.is_some()
@@ -142,7 +148,9 @@ impl Mark {
         let done = |stamp| shows_reading || is_older(stamp, look);
         let written = self.is_rewritten(look) && done(look.pid_file.map(|it| it.written));
         let Some(global) = look.global() else {
-            return self.generation.is_none() && written;
+            // Where the pid file cannot be seen either, only the signal mask tells.
+            let unnamed = !self.had_pid_file() && look.pid_file.is_none();
+            return self.generation.is_none() && (written || (was_reading && unnamed));
         };
         let proven = was_reading || serves(look, &global);
         match self.restart_time {

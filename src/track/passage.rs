@@ -86,6 +86,7 @@ pub(super) fn completed(
 
 /// Where each restart began and ended, told apart by the pid file's writes.
 pub(super) fn passages(
+    from: &Mark,
     count: u32,
     began: Moment,
     milestones: &Milestones,
@@ -108,7 +109,23 @@ pub(super) fn passages(
         let after = resumed.unwrap_or(began);
         began = opened.iter().find(|at| **at > after).copied().unwrap_or(after);
     }
+    if look.global().is_none() {
+        not_after_pid_file(&mut passages, from, look);
+    }
     passages
+}
+
+/// On a busy machine traces may be read so late that the first children of a generation were born
+/// before, and would be taken for old ones where nothing but births tells: no restart began after
+/// the pid file's own time, once that was written anew.
+fn not_after_pid_file(passages: &mut [Passage], from: &Mark, look: &Look<'_>) {
+    let stamp = look.pid_file.filter(|_| from.is_rewritten(look));
+    let written = stamp.map(|stamp| look.at.at_wall(stamp.written).after(TICK));
+    let Some(written) = written.filter(|written| *written > from.at) else { return };
+    for passage in passages {
+        passage.began = passage.began.min(written);
+        passage.resumed = passage.resumed.map(|resumed| resumed.min(written));
+    }
 }
 
 /// A trace of the restart before may come late, and must not make this one begin with it: it began

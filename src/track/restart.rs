@@ -237,7 +237,7 @@ impl RestartTracker {
         let milestones = &self.milestones;
         let served = look.global().is_some_and(|global| serves(look, &global));
         let count = completed(from, milestones, look, served);
-        let mut passages = passages(count, began, milestones, look);
+        let mut passages = passages(from, count, began, milestones, look);
         let kinds = kinds(from, &passages, &self.family, look);
         if let (Some(first), Some(RestartType::Hard)) = (passages.first_mut(), kinds.first())
             && let Some(dismissed) = self.family.dismissed().filter(|_| look.global().is_none())
@@ -295,7 +295,7 @@ impl Default for RestartTracker {
 
 /// The generation decides; while there is no scoreboard to read, the reading of a configuration.
 /// For a parent that does not show its scoreboard it is the pid file, if it was `witnessed` that
-/// its configuration was read, or a child left: anybody may touch a file.
+/// its configuration was read, a child left, or another file took its place: anybody may touch one.
 fn leave_settled(
     from: Mark,
     look: &Look<'_>,
@@ -304,7 +304,8 @@ fn leave_settled(
     events: &mut Vec<Event>,
 ) -> State {
     let rewritten = from.had_pid_file() && from.is_rewritten(look);
-    let told = from.generation.is_none() && rewritten && (witnessed || look.exits());
+    let witnessed = witnessed || look.exits() || from.is_replaced(look);
+    let told = from.generation.is_none() && rewritten && witnessed;
     let Some(global) = look.global() else {
         if reading || told {
             return begin(from, look, reading, events);

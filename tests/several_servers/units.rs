@@ -1,0 +1,123 @@
+//! A server that is known by its systemd unit alone.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use rustix::process::geteuid;
+
+use crate::harness::{Gracekeeper, Httpd, Mpm, metrics::Metrics};
+
+/// A cgroup (v1) that is named as a unit's; taken away when dropped.
+struct Unit(PathBuf);
+
+impl Unit {
+    fn new(name: &str) -> Self {
+        let places = ["systemd", "pids", "freezer"].map(|it| Path::new("/sys/fs/cgroup").join(it));
+        let place = places.iter().find(|place| place.join("cgroup.procs").exists());
+        let place = place.expect("a cgroup v1 hierarchy is mounted").join(name);
+        fs::create_dir(&place).unwrap();
+        Self(place)
+    }
+
+    /// Takes all processes of this httpd; who is forked later is born there.
+    fn take(&self, httpd: &Httpd) {
+        for process in httpd.processes() {
+            let _: std::io::Result<()> =
+                fs::write(self.0.join("cgroup.procs"), process.pid().to_string());
+        }
+    }
+}
+
+impl Drop for Unit {
+    fn drop(&mut self) {
+        let root = self.0.parent().unwrap().join("cgroup.procs");
+        for pid in fs::read_to_string(self.0.join("cgroup.procs")).unwrap_or_default().lines() {
+            let _: std::io::Result<()> = fs::write(&root, pid);
+        }
+        let _: std::io::Result<()> = fs::remove_dir(&self.0);
+    }
+}
+
+fn up(metrics: &Metrics, name: &str) -> Option<f64> {
+    metrics.value("httpd_up", &[("server", name)])
+}
+
+#[track_caller]
+fn is_up(gracekeeper: &Gracekeeper, name: &str, up: f64) -> Metrics {
+    gracekeeper
+        .wait_until("it is up or down", |metrics| super::units::up(metrics, name) == Some(up))
+}
+
+#[test]
+fn a_server_is_found_by_its_unit_alone_and_named_by_it() {
+    if !geteuid().is_root() {
+        assert!(fs::create_dir("/sys/fs/cgroup/gracekeeper-test").is_err());
+        return;
+    }
+    let mut httpd = Httpd::builder(Mpm::Event).start();
+    let name = format!("gracekeeper-test-{}", httpd.pid());
+    let unit = Unit::new(&format!("{name}.service"));
+    let other = format!("{name}-other");
+    let gracekeeper = Gracekeeper::discovering()
+        .config(&format!("[[server]]\nunit = \"{name}.service\"\n"))
+        .config(&format!("[[server]]\nname = \"second\"\nunit = \"{other}.service\"\n"))
+        .start();
+    is_up(&gracekeeper, &name, 0.0);
+    unit.take(&httpd);
+    let metrics = is_up(&gracekeeper, &name, 1.0);
+    assert_eq!(up(&metrics, "second"), Some(0.0));
+    httpd.graceful();
+    let labels = [("server", name.as_str()), ("type", "graceful")];
+    gracekeeper.wait_until("its restarts are told", |metrics| {
+        metrics.value("httpd_restarts_total", &labels) == Some(1.0)
+    });
+
+    httpd.stop();
+    is_up(&gracekeeper, &name, 0.0);
+    httpd.start_again();
+    unit.take(&httpd);
+    is_up(&gracekeeper, &name, 1.0);
+    let full = [("server", name.as_str()), ("type", "full")];
+    gracekeeper.wait_until("a full restart is told", |metrics| {
+        metrics.value("httpd_restarts_total", &full) == Some(1.0)
+    });
+
+    let left = gracekeeper.leave();
+    httpd.graceful();
+    httpd.oracle().after_restarts(2);
+    let gracekeeper = left.start_again();
+    is_up(&gracekeeper, &name, 1.0);
+    let metrics = gracekeeper.wait_until("what nobody saw is told", |metrics| {
+        metrics.value("httpd_restarts_total", &labels) == Some(1.0)
+    });
+    assert_eq!(metrics.total("httpd_restarts_total", &[("server", "second")]), 0.0);
+    assert_eq!(metrics.total("httpd_stops_total", &[("server", name.as_str())]), 0.0);
+
+    let left = gracekeeper.leave();
+    httpd.stop();
+    crate::harness::eventually("it has stopped", || !httpd.parent_is_alive());
+    httpd.start_again();
+    unit.take(&httpd);
+    let gracekeeper = left.start_again();
+    is_up(&gracekeeper, &name, 1.0);
+    gracekeeper.wait_until("so is a full restart", |metrics| {
+        metrics.value("httpd_restarts_total", &full) == Some(1.0)
+    });
+    drop(httpd);
+}
+
+#[test]
+fn discovery_names_a_server_by_its_unit() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let httpd = Httpd::builder(Mpm::Event).start();
+    let name = format!("gracekeeper-found-{}", httpd.pid());
+    let unit = Unit::new(&format!("{name}.service"));
+    unit.take(&httpd);
+    let gracekeeper = Gracekeeper::discovering().start();
+    is_up(&gracekeeper, &name, 1.0);
+    drop(httpd);
+}
