@@ -244,6 +244,10 @@ impl Watch {
         }
         for server in self.servers.values_mut() {
             server.set_restart_timeout(self.options.restart_timeout);
+            if wanted.is_empty() {
+                // What an operator wanted of it he wants no more.
+                server.choose(&Choices::default());
+            }
         }
         for (name, target, choices) in wanted {
             if self.servers.values().all(|server| server.name != name) {
@@ -305,6 +309,7 @@ impl Watch {
     }
 
     fn look(&mut self, at: Moment, stamped: Vec<Stamped>) {
+        self.side.begin_look();
         let found = self.discover(at);
         let mut traces: BTreeMap<usize, Vec<Trace>> = BTreeMap::new();
         for stamp in stamped {
@@ -333,7 +338,12 @@ impl Watch {
 
     /// What may be switched off comes last: a log is compared with all that was seen before.
     fn conclude(&mut self, looked: BTreeMap<usize, Looked>) {
-        let owners = self.servers.values().flat_map(Server::parents).collect();
+        // A number may have been another server's before: who has it now comes last.
+        let former = self.servers.values().flat_map(Server::parents);
+        let living = self.servers.iter().filter_map(|(number, server)| {
+            server.observer.parent().map(|parent| (parent.pid, *number))
+        });
+        let owners = former.chain(living).collect();
         let interval = self.options.interval;
         for (number, looked) in looked {
             if let Some(server) = self.servers.get_mut(&number) {

@@ -25,6 +25,8 @@ enum Step {
     Wait(u16),
     Fork,
     Exit(prop::sample::Index),
+    /// In order, as a child that has served enough.
+    Retire(prop::sample::Index),
     Hold(prop::sample::Index),
     Release,
     Graceful,
@@ -51,6 +53,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (1_u16..3000).prop_map(Step::Wait),
         3 => Just(Step::Fork),
         2 => any::<prop::sample::Index>().prop_map(Step::Exit),
+        2 => any::<prop::sample::Index>().prop_map(Step::Retire),
         3 => any::<prop::sample::Index>().prop_map(Step::Hold),
         2 => Just(Step::Release),
         4 => Just(Step::Graceful),
@@ -380,10 +383,10 @@ impl Model {
         }
     }
 
-    fn exit(&mut self, which: prop::sample::Index) {
+    fn exit(&mut self, which: prop::sample::Index, status: ExitStatus) {
         if !self.children.is_empty() {
             let child = self.children.remove(which.index(self.children.len()));
-            self.end_child(child, ExitStatus::Signal(11));
+            self.end_child(child, status);
         }
     }
 
@@ -598,7 +601,8 @@ fn do_step(step: &Step, model: &mut Model, watched: &mut Watched) {
     match step {
         Step::Wait(milliseconds) => model.now += u64::from(*milliseconds) * 1000,
         Step::Fork => model.fork(),
-        Step::Exit(which) => model.exit(*which),
+        Step::Exit(which) => model.exit(*which, ExitStatus::Signal(11)),
+        Step::Retire(which) => model.exit(*which, ExitStatus::Code(0)),
         Step::Hold(which) => {
             let count = model.children.len();
             if count > 0 {
@@ -661,7 +665,9 @@ fn twice_looked_at(steps: Vec<Step>) -> Vec<Step> {
     let mut looked = Vec::new();
     for step in steps {
         if matches!(step, Step::Graceful | Step::Hard) {
-            looked.extend([Step::Wait(300), Step::Look, Step::Wait(300), Step::Look, step]);
+            // One child alone may have ended by itself.
+            looked.extend([Step::Reap, Step::Fork, Step::Fork, Step::Wait(300), Step::Look]);
+            looked.extend([Step::Wait(300), Step::Look, step]);
             looked.extend(std::iter::repeat_n(Step::Advance, HARD.len()));
             looked.extend([Step::Wait(50), Step::Look]);
             continue;
@@ -705,6 +711,33 @@ fn a_restart_that_is_joined_is_counted_when_it_is_over() {
         let counted = |kind| watched.tally.restarts[&kind];
         assert_eq!((counted(RestartType::Graceful), counted(RestartType::Hard)), (0, 1));
     }
+}
+
+/// The last children of an old generation leave in order and are reaped together, just when the
+/// first one of the running generation is forked, which no look has seen.
+#[test]
+fn children_that_no_look_saw_make_no_hard_restart() {
+    let steps = [Step::Look, Step::Wait(1000), Step::Look];
+    let (mut model, mut watched) = run_with(Readable::Nothing, &steps);
+    for child in &mut model.children {
+        child.held = true;
+    }
+    model.restart(false);
+    while model.pending.len() > 1 {
+        model.advance();
+    }
+    model.now += 50_000;
+    watched.look(&mut model, false);
+    model.release();
+    watched.look(&mut model, false);
+    model.now += 1_000_000;
+    model.advance();
+    model.restart(false);
+    model.finish();
+    watched.look(&mut model, false);
+    calm_down(&mut model, &mut watched);
+    assert_eq!((model.truth.graceful, model.truth.hard), (2, 0));
+    assert_eq!(watched.tally.restarts[&RestartType::Hard], 0, "{:?}", watched.tally.restarts);
 }
 
 proptest! {
@@ -779,7 +812,8 @@ proptest! {
         let steps = steps.into_iter().filter(|step| {
             // What a single child does may be its own doing; what is not told cannot be known.
             let lost = matches!(step, Step::LoseReaping(_) | Step::LoseOpening(_));
-            !lost && !matches!(step, Step::Exit(_) | Step::TornLook | Step::SetClock(_))
+            let left = matches!(step, Step::Exit(_) | Step::Retire(_));
+            !lost && !left && !matches!(step, Step::TornLook | Step::SetClock(_))
         });
         let steps = twice_looked_at(spaced(steps.collect()));
         let (mut model, mut watched) = run_with(Readable::Nothing, &steps);

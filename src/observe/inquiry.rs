@@ -72,9 +72,10 @@ impl Inquiry {
         self.told.as_ref()
     }
 
-    /// Nobody may be asked.
+    /// Nobody may be asked; once that is allowed again, it is as if nobody had been.
     pub fn forbid(&mut self) {
-        self.told = Some(Err(Why::Permission));
+        let calling = std::mem::take(&mut self.calling);
+        *self = Self { told: Some(Err(Why::Permission)), ..Self::new(self.server, calling) };
     }
 
     /// Asks, if the parent is another one or its configuration has changed.
@@ -87,7 +88,8 @@ impl Inquiry {
         scoreboards: &mut ScoreboardReader,
     ) {
         let young = at.since(at.at_uptime(parent.started)) < STARTED_WITHIN;
-        if self.open || young || !self.is_due(at, parent, interval) {
+        let open = self.open && self.asked.is_some_and(|(whom, _)| whom == parent);
+        if open || young || !self.is_due(at, parent, interval) {
             return;
         }
         self.asked = Some((parent, at));
@@ -102,6 +104,10 @@ impl Inquiry {
     /// Takes an answer. The file of its pid is told if there is one, and why it does not answer if
     /// that is news.
     pub fn hear(&mut self, said: Asked) -> Result<Option<PathBuf>, Option<AskError>> {
+        if self.asked.is_none_or(|(parent, _)| parent != said.parent) {
+            // Of a parent that is gone, or of before it was forbidden.
+            return Ok(None);
+        }
         self.open = false;
         match said.result {
             Ok(Answer { error_log, pid_file, includes, at, .. }) => {

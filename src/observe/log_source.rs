@@ -28,6 +28,8 @@ pub struct LogSource {
     closed: Option<ProcessId>,
     /// The file that httpd named may hold more of a parent that has ended.
     lingers: bool,
+    /// The reading process follows it.
+    followed: bool,
 }
 
 impl LogSource {
@@ -35,7 +37,7 @@ impl LogSource {
     #[must_use]
     pub fn new(server: usize, choice: LogChoice) -> Self {
         let server = u32::try_from(server).unwrap_or(u32::MAX);
-        Self { server, choice, parent: None, closed: None, lingers: false }
+        Self { server, choice, parent: None, closed: None, lingers: false, followed: false }
     }
 
     /// Another choice of the operator's.
@@ -55,10 +57,19 @@ impl LogSource {
         logs: &mut LogReader,
     ) -> Option<Part<LogReport>> {
         match &self.choice {
-            LogChoice::None => return None,
-            LogChoice::Path(path) => return Some(logs.follow_file(self.server, path)),
+            LogChoice::None => {
+                if std::mem::take(&mut self.followed) {
+                    logs.forget(self.server);
+                }
+                return None;
+            }
+            LogChoice::Path(path) => {
+                self.followed = true;
+                return Some(logs.follow_file(self.server, path));
+            }
             LogChoice::Auto => {}
         }
+        self.followed = true;
         if (parent.is_none() || parent != self.closed)
             && let Some(part) = self.read_standard_error(parent, logs)
         {

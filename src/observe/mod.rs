@@ -14,6 +14,7 @@ pub mod own_process;
 pub mod pid_file;
 pub mod pid_file_place;
 pub mod privileges;
+pub mod process_group;
 pub mod process_table;
 pub mod reader;
 pub mod regular_file;

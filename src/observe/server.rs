@@ -7,8 +7,6 @@ use std::{
     time::Duration,
 };
 
-use nix::unistd::{Pid as RawPid, getpgid, getpgrp, getpid, setpgid};
-
 pub use self::remember::Past;
 use super::{
     children::Children,
@@ -16,11 +14,12 @@ use super::{
     moments::{Moments, absolute},
     pid_file::{self, PidFile},
     pid_file_place,
+    process_group::leave_group_of,
     process_table::{ProcessTable, Row},
     scoreboard::ScoreboardReader,
 };
 use crate::model::{
-    process::{self, Pid, ProcessId, ProcessState},
+    process::{self, ProcessId, ProcessState},
     snapshot::{ParentSighting, Part, PidFileStamp, ServerSnapshot, Trace, TraceKind},
     source::Why,
     time::Moment,
@@ -221,7 +220,7 @@ impl ServerObserver {
             }
         }
         let scoreboard = scoreboards.read(id);
-        self.closed = scoreboard == Part::Unseen(Why::Permission);
+        self.closed = matches!(scoreboard, Part::Unseen(Why::Permission | Why::Other));
         self.children.tell_daemons(self.closed);
         ParentSighting { id, processes, scoreboard, pid_file }
     }
@@ -349,7 +348,7 @@ impl ServerObserver {
         if !moments.hold(self.number, id, confirm) && has_ended(table, id) {
             return Err(Doubt::new(format!("process {} has just ended", id.pid)));
         }
-        leave_process_group(id.pid);
+        leave_group_of(id.pid);
         self.parent = Some(id);
         self.configuration.clone_from(&found.signature.configuration);
         if self.target.pid_file.is_none() {
@@ -385,17 +384,4 @@ fn is_older(row: &Row, stamp: PidFileStamp, at: Moment) -> bool {
 /// children afterwards, so that one which has some has written it.
 fn is_corroborated(found: &Found, row: &Row, path: &Path, table: &ProcessTable) -> bool {
     discovery::has_children(table, row) && pid_file_place::is_of(path, found)
-}
-
-/// prefork signals its whole process group, which must not be ours.
-///
-/// A group that was founded outside of this PID namespace has the number 0, which rustix does not
-/// expect; of two such it is not told whether they are one, and leaving is harmless.
-fn leave_process_group(parent: Pid) {
-    let parent = RawPid::from_raw(parent.as_raw());
-    if getpgid(Some(parent)).is_ok_and(|group| group == getpgrp()) && getpgrp() != getpid() {
-        // A session leader cannot, and its group cannot be httpd's either.
-        let own = RawPid::from_raw(0);
-        let _ = setpgid(own, own);
-    }
 }

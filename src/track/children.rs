@@ -144,6 +144,14 @@ impl ChildrenTracker {
         }
     }
 
+    /// A graceful restart that began then sent these children away, which were of the running
+    /// generation as far as was known.
+    pub fn sent_away(&mut self, since: Moment) {
+        for exit in self.exits.values_mut().filter(|exit| exit.at >= since) {
+            exit.old = true;
+        }
+    }
+
     /// The parent has ended: what leaves about then leaves because of it.
     pub fn parent_ended(&mut self, at: Moment) {
         self.parent_ended = Some(at);

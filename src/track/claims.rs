@@ -35,6 +35,8 @@ enum Kind {
     Start,
     /// The parent ended, or its pid file was removed.
     Stop,
+    /// A child left, and nothing else tells of restarts yet: a hard restart may wait for others.
+    Dismissal,
 }
 
 /// Compares what the log claims with what happened.
@@ -83,9 +85,21 @@ impl ClaimTracker {
         }
     }
 
-    /// The parent ended; why may be known later.
-    pub(super) fn parent_ended(&mut self, at: Moment) {
+    /// The parent ended; why may be known later. If its configuration was `opened` just before, it
+    /// was perhaps a restart's signal that it took.
+    pub(super) fn parent_ended(&mut self, at: Moment, opened: Option<Moment>) {
         self.happens(Kind::Stop, at, at);
+        if let Some(opened) = opened {
+            self.happens(Kind::Restart, opened, at);
+        }
+    }
+
+    /// Children left a parent whose scoreboard is closed.
+    pub(super) fn children_left(&mut self, traces: &[Trace]) {
+        let mut exits = traces.iter().filter(|it| matches!(it.kind, TraceKind::Exited(_)));
+        if let Some(first) = exits.next() {
+            self.happens(Kind::Dismissal, first.at, first.at);
+        }
     }
 
     /// A restart is in progress at this look.
@@ -132,7 +146,9 @@ impl Happening {
     fn confirms(&self, claim: &Claim) -> bool {
         let told = match claim.says {
             Lifecycle::Resumed => matches!(self.kind, Kind::Restart | Kind::Start),
-            Lifecycle::Graceful | Lifecycle::Hard => self.kind == Kind::Restart,
+            Lifecycle::Graceful | Lifecycle::Hard => {
+                matches!(self.kind, Kind::Restart | Kind::Dismissal)
+            }
             Lifecycle::Stopped | Lifecycle::GracefulStop => self.kind == Kind::Stop,
         };
         // The line was written between these two moments.
@@ -146,8 +162,8 @@ impl Happening {
 mod tests {
     use super::*;
     use crate::{
-        model::{event::RestartType, log::Lifecycle},
-        track::fixture::after,
+        model::{event::RestartType, log::Lifecycle, process::ExitStatus},
+        track::fixture::{Story, after, process},
     };
 
     fn claim(says: Lifecycle, at: u64) -> Claim {
@@ -163,6 +179,27 @@ mod tests {
             coalesced: false,
             interrupted: 0,
         }
+    }
+
+    /// A restart that ends its parent at once, and what the log says of it.
+    fn contradictions_of_a_failed_restart(status: Option<ExitStatus>) -> u64 {
+        let mut story = Story::of_a_running_httpd();
+        story.look(3000);
+        story.trace(5001, TraceKind::ConfigOpened);
+        story.ended(process(1, 0), 5002, status);
+        story.parent = None;
+        story.children.clear();
+        story.claims = vec![claim(Lifecycle::Graceful, 5001)];
+        for at in [5003, 6000, 7001, 8000, 9000] {
+            story.look(at);
+        }
+        story.tally.contradictions
+    }
+
+    #[test]
+    fn a_failed_restart_confirms_its_line_though_nobody_tells_how_the_parent_ended() {
+        assert_eq!(contradictions_of_a_failed_restart(Some(ExitStatus::Code(1))), 0);
+        assert_eq!(contradictions_of_a_failed_restart(None), 0, "before Linux 6.15");
     }
 
     #[test]
@@ -214,7 +251,7 @@ mod tests {
     #[test]
     fn a_stop_confirms_no_restart() {
         let mut claims = ClaimTracker::default();
-        claims.parent_ended(after(5000));
+        claims.parent_ended(after(5000), None);
         let both = [claim(Lifecycle::Stopped, 5000), claim(Lifecycle::Graceful, 5000)];
         claims.observe(after(5000), &both);
         assert_eq!(claims.observe(after(7000), &[]).len(), 1);

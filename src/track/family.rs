@@ -22,8 +22,15 @@ use crate::model::{
 /// From the last child's reaping to the opening of the configuration lies the clearing of the old
 /// one, in which cgid's daemon is ended (50 ms were seen).
 const SWEPT_WITHIN: Duration = Duration::from_millis(250);
+/// Between its end and that lies one pause of the parent, 16 ms. One that had finished before the
+/// signal may have waited for its reaping for a second.
+const DISMISSED_WITHIN: Duration = Duration::from_millis(500);
+/// AH00045 to AH00047: until the parent gives up a child.
+const LADDER_LASTS: Duration = Duration::from_secs(12);
 /// A single child may have ended by itself just before the signal.
-const SINGLE_SWEPT_WITHIN: Duration = Duration::from_millis(20);
+const FEWEST_SWEPT: usize = 2;
+/// A parent writes its first pid file within this time. What is younger was written in a restart.
+const STARTED_WITHIN: Duration = Duration::from_secs(2);
 /// Start times are exact to a clock tick (10 ms), and traces come as late as they are read.
 const BORN_BEFORE: Duration = Duration::from_millis(20);
 
@@ -68,6 +75,12 @@ pub(super) struct Family {
     swept: Option<bool>,
     /// What makes them end in order.
     obeys: Obeys,
+    /// When a child left and none has been born since: the parent forks another within a second or
+    /// two, unless there are too many, or it is in the ladder of a hard restart, for up to 10 s.
+    dwindles: Option<Moment>,
+    /// A child of the running generation is among them. Before one was seen, those that were may
+    /// be the last of an older generation, and the others unseen.
+    complete: bool,
 }
 
 impl Family {
@@ -80,6 +93,8 @@ impl Family {
             outlived: false,
             swept: None,
             obeys: Obeys::AnySignal,
+            dwindles: None,
+            complete: false,
         }
     }
 
@@ -120,6 +135,7 @@ impl Family {
                 TraceKind::Exited(id) => {
                     if let Some(member) = self.members.get_mut(&id) {
                         member.exited = Some(trace.at);
+                        self.dwindles.get_or_insert(trace.at);
                     }
                 }
                 TraceKind::PidFileRemoved => {}
@@ -172,6 +188,15 @@ impl Family {
         self.members.values().filter_map(|member| member.exited).min()
     }
 
+    /// A child had left some time before the configuration was opened, which a graceful restart does
+    /// at once: a hard one may have begun then.
+    pub(super) fn has_dwindled(&self) -> bool {
+        let Some(opened) = self.opened else { return true };
+        let Some(since) = self.dwindles else { return false };
+        let before = opened.since(since);
+        before > SWEPT_WITHIN && before < LADDER_LASTS
+    }
+
     /// The parent runs normally, with these children.
     pub(super) fn settle(&mut self, look: &Look<'_>) {
         (self.opened, self.swept) = (None, None);
@@ -193,8 +218,12 @@ impl Family {
             self.obeys = if table.threaded { Obeys::ItsParent } else { Obeys::AnySignal };
         }
         for id in living(table) {
-            self.members.entry(id).or_default();
+            self.members.entry(id).or_insert_with(|| {
+                self.dwindles = None;
+                Member::default()
+            });
         }
+        self.complete = is_complete(look, table);
     }
 
     /// The restarts that happened are told apart, and a new story begins.
@@ -218,11 +247,25 @@ impl Family {
 
     fn is_swept(&self, written: Moment) -> bool {
         let cleared = self.opened.unwrap_or(written);
-        let limit = if self.members.len() > 1 { SWEPT_WITHIN } else { SINGLE_SWEPT_WITHIN };
-        let at_once = |reaped: Moment| cleared.since(reaped) < limit;
-        let swept = |member: &Member| member.reaped.is_some_and(at_once);
-        !self.members.is_empty() && self.members.values().all(swept)
+        let swept = |member: &Member| {
+            let (exited, reaped) = (member.exited, member.reaped);
+            reaped.is_some_and(|reaped| cleared.since(reaped) < SWEPT_WITHIN)
+                && exited.is_some_and(|exited| cleared.since(exited) < DISMISSED_WITHIN)
+        };
+        let enough = self.complete && self.members.len() >= FEWEST_SWEPT;
+        enough && self.members.values().all(swept)
     }
+}
+
+/// A child of the running generation was born after the pid file was last written; the first
+/// generation has no older one beside it.
+fn is_complete(look: &Look<'_>, table: &ProcessTable) -> bool {
+    let Some(stamp) = look.pid_file else { return false };
+    let written = look.at.at_wall(stamp.written);
+    let born = |id: ProcessId| look.at.at_uptime(id.started);
+    let first = written.since(look.at.at_uptime(look.parent.started)) < STARTED_WITHIN;
+    // A start time is the last clock tick's: whoever seems to be as old may be older.
+    first || living(table).any(|id| born(id) >= written)
 }
 
 /// The cgid daemon may have been taken for a worker at first.

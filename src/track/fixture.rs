@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{server::ServerTracker, tally::Tally};
 use crate::model::{
     event::Event,
+    log::{Claim, LogReport},
     process::{Child, ChildRole, ExitStatus, Pid, ProcessId, ProcessState, ProcessTable},
     scoreboard::{Generation, Global, Scoreboard, Slot, SlotRecord, WorkerStatus},
     snapshot::{ParentSighting, Part, PidFileStamp, ServerSnapshot, Trace, TraceKind},
@@ -43,6 +44,8 @@ pub(super) struct Story {
     /// When the pid file was written.
     pub(super) pid_file: u64,
     pub(super) busy: u32,
+    /// What the error log will claim in the next look.
+    pub(super) claims: Vec<Claim>,
     traces: Vec<Trace>,
     statuses: Vec<(ProcessId, Option<ExitStatus>)>,
 }
@@ -61,6 +64,7 @@ impl Story {
             catches_crashes: true,
             pid_file: 10,
             busy: 0,
+            claims: Vec::new(),
             traces: Vec::new(),
             statuses: Vec::new(),
         };
@@ -136,13 +140,14 @@ impl Story {
         });
         let inode = self.pid_file;
         let pid_file = Some(PidFileStamp { written: after(self.pid_file).wall, inode });
+        let log = LogReport { claims: std::mem::take(&mut self.claims), ..LogReport::default() };
         let scoreboard = scoreboard.map_or(Part::Unseen(Why::Missing), Part::Seen);
         ServerSnapshot {
             at: after(at),
             traces: std::mem::take(&mut self.traces),
             parent: self.parent.map(|id| ParentSighting { id, processes, scoreboard, pid_file }),
             hidden: None,
-            log: None,
+            log: Some(Part::Seen(log)),
             status: None,
             orphans: self.orphans.iter().map(|(pid, started)| row(*pid, *started)).collect(),
             statuses: std::mem::take(&mut self.statuses),

@@ -75,6 +75,8 @@ pub struct RestartTracker {
     seen: Option<Moment>,
     /// Tells types while there is no scoreboard.
     family: Family,
+    /// The restart in progress began before this parent was first seen.
+    joined: bool,
     unserved: UnservedTracker,
     /// Nobody looked for a while: until it is known what happened meanwhile.
     absence: Option<Absence>,
@@ -91,6 +93,7 @@ impl RestartTracker {
             milestones: Milestones { opened: Vec::new(), written: Vec::new() },
             seen: None,
             family: Family::new(),
+            joined: false,
             unserved: UnservedTracker::new(),
             absence: None,
         }
@@ -215,10 +218,17 @@ impl RestartTracker {
             return State::Settled(mark);
         }
         self.catches_crashes = true;
+        self.joined = true;
         let mut from = mark;
         // The scoreboard shows the new generation from the signal on.
         from.generation = from.generation.map(|seen| Generation::new(seen.number() - 1));
         State::Restarting(Restarting::new(from, look.at, true))
+    }
+
+    /// Nobody saw how the first of the restarts that are over began: how long it took is not told.
+    fn is_older_than_seen(&self, kind: RestartType, look: &Look<'_>) -> bool {
+        let laddered = look.global().is_none() && kind == RestartType::Unknown;
+        self.joined || laddered && self.family.has_dwindled()
     }
 
     /// Between the clearing of its old configuration and the end of reading the new one, the
@@ -245,19 +255,22 @@ impl RestartTracker {
             first.began = first.began.min(dismissed);
         }
         for (index, (passage, kind)) in (0_u32..).zip(passages.iter().zip(&kinds)) {
+            let witnessed = index > 0 || !self.is_older_than_seen(*kind, look);
+            let resumed = passage.resumed.filter(|_| witnessed);
             events.push(Event::Restarted {
                 kind: *kind,
                 began: passage.began,
-                took: passage.resumed.map(|resumed| resumed.since(passage.began)),
+                took: resumed.map(|resumed| resumed.since(passage.began)),
                 left: from.generation.map(|generation| generation.advanced_by(index)),
                 coalesced: index > 0,
                 interrupted: if *kind == RestartType::Hard { from.busy } else { 0 },
             });
-            if let Some(left) = from.generation {
+            if let Some(left) = from.generation.filter(|_| witnessed) {
                 let Passage { began, resumed } = *passage;
                 self.unserved.restarted(*kind, began, resumed, left.advanced_by(index + 1));
             }
         }
+        self.joined = false;
         self.family.begin_anew();
         let mark = mark_after(from, count, look);
         let left_over = mark.generation < look.global().map(|it| it.running_generation);

@@ -181,7 +181,7 @@ impl ServerTracker {
         let served = up.full.is_none();
         self.end_drains(snapshot, at, events);
         self.children.parent_ended(at);
-        self.claims.parent_ended(at);
+        self.claims.parent_ended(at, opened);
         self.status = StatusTracker::default();
         // A parent that never served leaves the server as its predecessor did.
         if served {
@@ -267,8 +267,12 @@ impl ServerTracker {
         });
         events.extend(changes);
         for restart in restarts {
-            if let Event::Restarted { kind: RestartType::Hard, began, .. } = restart {
-                self.children.ended_by_parent(*began);
+            if let Event::Restarted { kind, began, .. } = restart {
+                match kind {
+                    RestartType::Hard => self.children.ended_by_parent(*began),
+                    RestartType::Graceful => self.children.sent_away(*began),
+                    RestartType::Full | RestartType::Unknown => {}
+                }
             }
         }
         let undecided = self.restart_since().is_some();

@@ -52,12 +52,12 @@ impl Watch {
         let name = name.filter(|_| self.servers.len() < MOST_DISCOVERED);
         let Some(name) = name else {
             if self.unwatched.insert(parent.id) {
-                let (pid, watched) = (parent.id.pid, self.servers.len());
-                warn!(%pid, watched, "httpd not watched: its name is taken, or there are too many");
+                let (pid, watched) = (parent.id.pid.as_raw(), self.servers.len());
+                warn!(pid, watched, "httpd not watched: its name is taken, or there are too many");
             }
             return;
         };
-        info!(server = name, pid = %parent.id.pid, "discovered");
+        info!(server = name, pid = parent.id.pid.as_raw(), "discovered");
         let signature = Some(parent.signature.clone());
         let target = Target { signature, ..Target::default() };
         self.add(name, target, &Choices::default(), None);

@@ -13,13 +13,17 @@ pub(super) const fn mend(source: Source, why: Why) -> Option<&'static str> {
             Some("mount /proc without hidepid, or join its gid= group")
         }
         (Source::ErrorLog, Why::Permission) => Some(
-            "add the user to the group that may read the log, on Debian adm, or name the file as \
-             error_log of a [[server]]",
+            "add the user to the group that may read the log, on Debian adm; where gracekeeper does \
+             not know the file either, let it ask httpd (ask_httpd), or name it as error_log of a \
+             [[server]]",
         ),
         (Source::ErrorLog, Why::Invalid) => Some(
             "httpd writes to a program, to syslog or to a terminal: name a file as error_log of a \
-             [[server]], or set it to \"none\"",
+             [[server]], or set it to \"none\"; one [[server]] turns discovery off",
         ),
+        (Source::Scoreboard | Source::ErrorLog, Why::Other) => {
+            Some("if the reading process has ended, restart gracekeeper: only then is it started")
+        }
         (Source::ErrorLog, Why::Missing) => Some("name the file as error_log of a [[server]]"),
         (Source::ServerStatus, Why::Missing) => Some("status_url leads where nobody listens"),
         (Source::ServerStatus, Why::Timeout) => {

@@ -58,6 +58,8 @@ pub(super) struct Server {
     inquiry: Inquiry,
     /// The numbers of its parents, the last one last.
     parents: VecDeque<Pid>,
+    /// That no httpd is in its unit was said.
+    unit_is_empty: bool,
     /// When a contradiction was last written into the log: all are counted.
     contradicted: Option<Moment>,
 }
@@ -82,6 +84,7 @@ impl Server {
             status: StatusSource::new(number, choices.status_url.clone()),
             inquiry: Inquiry::new(number, choices.calling.clone()),
             parents: VecDeque::new(),
+            unit_is_empty: false,
             contradicted: None,
         };
         server.want();
@@ -132,6 +135,9 @@ impl Server {
         self.tracker = ServerTracker::restored(timeout, memory, now);
         self.tally = Tally::restored(&memory.last);
         self.want();
+        let (server, up) = (&self.name, self.observer.parent().is_some());
+        let pid = self.observer.parent().map(|parent| parent.pid.as_raw());
+        info!(server, up, pid, "known from an earlier run");
         self
     }
 
@@ -183,6 +189,7 @@ impl Server {
             let pid_file = pid_file.display();
             warn!(server = self.name, %pid_file, reason, "pid file names no httpd");
         }
+        self.doubt_unit();
         for event in self.tracker.observe(&snapshot) {
             self.tally.count(&event);
             self.tell(at, &event);
@@ -202,6 +209,17 @@ impl Server {
             warn!(server = self.name, children = orphans, "orphans go on without a parent");
         }
         self.orphans = orphans;
+    }
+
+    /// A unit that an operator named may be misspelt.
+    fn doubt_unit(&mut self) {
+        let empty = self.observer.parent().is_none() && self.parents.is_empty();
+        if let Some(unit) = self.observer.target().unit.as_ref().filter(|_| empty)
+            && !self.unit_is_empty
+        {
+            warn!(server = self.name, unit, "no httpd in the unit");
+        }
+        self.unit_is_empty = empty;
     }
 
     /// Reads the log, and asks whom it is time to ask.
@@ -253,10 +271,14 @@ impl Server {
             return;
         }
         let server = &self.name;
+        // Generations that are counted have numbers of our own.
+        let numbered = self.tracker.assessment().generation.is_some();
         match event {
-            Event::ParentAppeared { parent, .. } => info!(server, pid = %parent.pid, "up"),
+            Event::ParentAppeared { parent, .. } => info!(server, pid = parent.pid.as_raw(), "up"),
             Event::Restarted { kind, took, interrupted, .. } => {
                 let seconds = took.map(|took| took.as_secs_f64());
+                // Without the scoreboard nobody knows.
+                let interrupted = numbered.then_some(*interrupted);
                 info!(server, r#type = kind.label(), seconds, interrupted, "restarted");
             }
             Event::ServedAgain { kind, unserved } => {
@@ -270,10 +292,14 @@ impl Server {
             Event::RestartFailed { reason, .. } => {
                 warn!(server, reason = reason.label(), "restart failed");
             }
-            Event::Stopped { kind, .. } => info!(server, r#type = kind.label(), "stopped"),
+            Event::Stopped { kind, at: ended } => {
+                // Why is known when it was reaped: there may be another parent by then.
+                let seconds_ago = at.since(*ended).as_secs_f64();
+                info!(server, r#type = kind.label(), seconds_ago, "stopped");
+            }
             Event::DrainEnded { generation, lasted, children, outcome } => info!(
                 server,
-                %generation,
+                generation = numbered.then_some(generation.number()),
                 seconds = lasted.as_secs_f64(),
                 children,
                 outcome = outcome.label(),

@@ -70,6 +70,12 @@ impl Side {
         self.statuses.iter_mut().flat_map(StatusAsker::answers).collect()
     }
 
+    /// A look begins.
+    pub(super) fn begin_look(&mut self) {
+        self.logs.drain_bell();
+        self.logs.begin_look();
+    }
+
     /// There is news in a log: a look is due. To be asked before each wait.
     pub(super) fn rings(&mut self) -> bool {
         self.logs.drain_bell() == Bell::Rung

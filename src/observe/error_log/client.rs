@@ -109,6 +109,12 @@ impl LogReader {
         }
     }
 
+    /// A look begins: whom it asks need not ring for what it will be told, and who rang and is not
+    /// asked is not wanted.
+    pub fn begin_look(&mut self) {
+        self.rung.clear();
+    }
+
     /// Nobody will ask for this server again.
     pub fn forget(&mut self, server: u32) {
         self.followed.remove(&server);
@@ -259,6 +265,10 @@ mod tests {
         answer(4, 0, 1);
         assert_eq!(client.follow_parent(0, parent), Part::Seen(lines(6)));
         assert_eq!(client.drain_bell(), Bell::Silent);
+        say(Message::Bell { server: 0 });
+        assert_eq!(client.drain_bell(), Bell::Rung);
+        client.begin_look();
+        assert_eq!(client.drain_bell(), Bell::Silent, "a look that does not ask ends it too");
         drop(other);
         assert_eq!(client.drain_bell(), Bell::Gone);
     }

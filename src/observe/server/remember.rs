@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Instruments, ServerObserver, leave_process_group};
+use super::{Instruments, ServerObserver};
 use crate::{
     model::{
         process::{ProcessId, ProcessState},
         time::Uptime,
     },
-    observe::{discovery::Signature, process_table::Row},
+    observe::{discovery::Signature, process_group::leave_group_of, process_table::Row},
 };
 
 /// What an earlier run knew of a server.
@@ -49,7 +49,7 @@ impl ServerObserver {
         if let Some(id) = past.parent.filter(|id| row(id).is_some()) {
             moments.hold(self.number, id, |pid| table.row(pid).ok().map(|row| row.id));
             if row(&id).is_some() {
-                leave_process_group(id.pid);
+                leave_group_of(id.pid);
                 self.parent = Some(id);
                 let signature = past.signature.as_ref();
                 self.configuration = signature.and_then(|it| it.configuration.clone());

@@ -92,6 +92,7 @@ impl RestartTracker {
             milestones: memory.milestones.clone(),
             seen: Some(now),
             family: Family::new(),
+            joined: false,
             unserved: if recent { memory.unserved.clone() } else { UnservedTracker::new() },
             absence: Some(Absence {
                 since: memory.joined.unwrap_or(since),

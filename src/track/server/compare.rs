@@ -15,6 +15,9 @@ impl ServerTracker {
     pub(super) fn compare(&mut self, snapshot: &ServerSnapshot, events: &mut Vec<Event>) {
         let at = snapshot.at;
         self.claims.notice(at, &snapshot.traces, events);
+        if self.inferred.is_some() {
+            self.claims.children_left(&snapshot.traces);
+        }
         if let Some(began) = self.restart_since() {
             self.claims.restarting(began, at);
         }

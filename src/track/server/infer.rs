@@ -21,7 +21,8 @@ impl ServerTracker {
         events: &mut Vec<Event>,
     ) {
         match parent.scoreboard {
-            Part::Unseen(Why::Permission) => {}
+            // Other: the reading process has ended.
+            Part::Unseen(Why::Permission | Why::Other) => {}
             // The slots number them.
             Part::Seen(_) => {
                 self.inferred = None;
