@@ -59,6 +59,7 @@ enum Obeys {
     ItsParent,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "what was seen, each by itself")]
 /// The children that lived when the parent last ran normally.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Family {
