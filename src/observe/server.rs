@@ -287,6 +287,8 @@ impl ServerObserver {
         let candidate = candidate.or_else(|| self.by_signature(found, instruments));
         match candidate {
             Some(candidate) => self.adopt(&candidate, instruments).err(),
+            // Between two discoveries a refusal stands, or it would be said again.
+            None if found.is_empty() && self.target.unit.is_some() => self.doubt.clone(),
             None => doubt,
         }
     }
