@@ -4,7 +4,7 @@ use std::{
     fs::{self, Permissions},
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Child, Command},
 };
 
 use rustix::process::{Pid, Signal, geteuid, kill_process_group};
@@ -42,6 +42,16 @@ impl Drop for Unit {
             let _: std::io::Result<()> = fs::write(&root, pid);
         }
         let _: std::io::Result<()> = fs::remove_dir(&self.0);
+    }
+}
+
+/// A process and all that it started, killed on drop.
+struct Group(Child);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _: rustix::io::Result<()> = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
+        let _: std::io::Result<std::process::ExitStatus> = self.0.wait();
     }
 }
 
@@ -142,21 +152,20 @@ fn another_users_imitation_in_the_unit_is_refused_once_and_the_server_found_besi
     let body = "trap : HUP INT USR1 TERM WINCH; while :; do sleep 60; done";
     let mut command = Command::new(&program);
     command.args(["-c", &format!("({body}) & {body}")]).uid(64999).gid(64999);
-    let mut fake = command.process_group(0).spawn().unwrap();
-    eventually("it has a child", || !children_of(fake.id()).is_empty());
-    fs::write(unit.0.join("cgroup.procs"), fake.id().to_string()).unwrap();
+    let fake = Group(command.process_group(0).spawn().unwrap());
+    let pid = fake.0.id();
+    eventually("it has a child", || !children_of(pid).is_empty());
+    fs::write(unit.0.join("cgroup.procs"), pid.to_string()).unwrap();
 
     let gracekeeper = Gracekeeper::discovering()
         .watch("interval = \"100ms\"")
         .config(&format!("[[server]]\nunit = \"{name}.service\"\n"))
         .start();
-    let reason = format!("process {} is of user 64999's", fake.id());
+    let reason = format!("process {pid} is of user 64999's");
     eventually("it is refused", || gracekeeper.log().contains(&reason));
     is_up(&gracekeeper, &name, 0.0);
     unit.take(&httpd);
     is_up(&gracekeeper, &name, 1.0);
     assert_eq!(gracekeeper.log().matches(&reason).count(), 1, "{}", gracekeeper.log());
-    kill_process_group(Pid::from_child(&fake), Signal::KILL).unwrap();
-    fake.wait().unwrap();
-    drop(httpd);
+    drop((fake, httpd));
 }
