@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::process::geteuid;
 use thiserror::Error;
 
 use super::{
@@ -57,6 +58,13 @@ pub struct Signature {
     pub configuration: Option<PathBuf>,
     /// The user whose process the parent is.
     pub owner: u32,
+}
+
+/// Whether this user is root or the one that runs gracekeeper. Everybody else may start what looks
+/// like a parent as often as he likes.
+#[must_use]
+pub fn is_trusted(owner: u32) -> bool {
+    owner == 0 || owner == geteuid().as_raw()
 }
 
 /// Why a process is not the parent of an httpd.
@@ -114,7 +122,8 @@ impl Discovery {
         self.elsewhere.len()
     }
 
-    /// Every parent that serves in this PID namespace: root's first, then the oldest first.
+    /// Every parent that serves in this PID namespace: those of root's and of one's own first, then the
+    /// oldest first.
     pub fn parents(&mut self, table: &ProcessTable, now: Uptime) -> Result<Vec<Found>, Why> {
         if now.as_micros().saturating_sub(self.forgot.as_micros()) > FORGET_AFTER {
             self.others.clear();
@@ -141,7 +150,7 @@ impl Discovery {
                 Err(_) => {}
             }
         }
-        found.sort_by_key(|it| (it.signature.owner != 0, it.id.started, it.id.pid));
+        found.sort_by_key(|it| (!is_trusted(it.signature.owner), it.id.started, it.id.pid));
         Ok(found)
     }
 }
@@ -245,15 +254,23 @@ pub fn name_with_port(name: &str, found: &Found) -> Option<String> {
     Some(format!("{name}:{port}"))
 }
 
-/// The service that a process belongs to. A scope, as of a login, is none, though it may lie below
-/// one: `user@1000.service/app.slice/shell.scope`.
+/// The system's service that a process belongs to. A scope, as of a login, is none. Nor is anything
+/// of a user's own service manager: there everybody names his units as he likes.
 fn unit(cgroup: &str) -> Option<&str> {
+    if cgroup.split(['/', '\n']).any(is_of_a_user) {
+        return None;
+    }
     let unit = cgroup.lines().find_map(|line| {
         let parts = line.rsplit('/').filter_map(|part| part.rsplit_once('.'));
         let mut units = parts.filter(|(_, kind)| matches!(*kind, "service" | "scope"));
         units.next().filter(|(name, kind)| *kind == "service" && !name.is_empty())
     });
     unit.map(|(name, _)| name)
+}
+
+/// Whether it is where systemd keeps what users start.
+fn is_of_a_user(part: &str) -> bool {
+    part == "user.slice" || part.starts_with("user@") && part.ends_with(".service")
 }
 
 /// httpd's own names, and those of its packages: `httpd.worker`, `httpd2-prefork`, `apache2`.
@@ -299,6 +316,18 @@ mod tests {
         assert_eq!(unit("0::/user.slice/user@7.service/app.slice/run-1.scope\n"), None);
         assert_eq!(unit("0::/\n"), None);
         assert_eq!(unit("0::/.service"), None);
+    }
+
+    #[test]
+    fn a_users_own_unit_is_no_unit() {
+        let own = "/user.slice/user-1000.slice/user@1000.service/app.slice/apache2.service";
+        assert_eq!(unit(&format!("0::{own}\n")), None);
+        assert_eq!(unit(&format!("0::/..{own}\n")), None, "seen from a cgroup namespace");
+        assert_eq!(unit(&format!("4:pids:/\n1:name=systemd:{own}\n0::{own}\n")), None);
+        assert_eq!(unit("0::/user@1000.service/app.slice/apache2.service\n"), None);
+        assert_eq!(unit("0::/user.slice/user-0.slice/apache2.service\n"), None);
+        assert_eq!(unit("0::/system.slice/user@home.example.service\n"), None);
+        assert_eq!(unit("0::/system.slice/users.service\n"), Some("users"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One server's sources: who its parent is, and what each source gives in one look.
 
 mod remember;
+mod signature;
 
 use std::{
     path::{Path, PathBuf},
@@ -8,6 +9,7 @@ use std::{
 };
 
 pub use self::remember::Past;
+use self::signature::accepts;
 use super::{
     children::Children,
     discovery::{self, Found, Proof, Signature},
@@ -279,9 +281,13 @@ impl ServerObserver {
             Ok(named) => (named, None),
             Err(doubt) => (None, Some(doubt)),
         };
+        // A pid file that nobody named may be left over, and name anybody by now.
+        let candidate = candidate.filter(|it| accepts(&self.target, it.signature.owner));
         let candidate = candidate.or_else(|| self.by_signature(found, instruments));
         match candidate {
             Some(candidate) => self.adopt(&candidate, instruments).err(),
+            // Between two discoveries a refusal stands, or it would be said again.
+            None if found.is_empty() && self.target.unit.is_some() => self.doubt.clone(),
             None => doubt,
         }
     }
@@ -318,23 +324,6 @@ impl ServerObserver {
         Err(Doubt::new(format!("process {pid} is younger than the pid file, and writes another")))
     }
 
-    /// A server that was seen before, or that discovery found, is known without a pid file, and so
-    /// is one whose unit is named. Of two parents the older one is about to end, and its listeners
-    /// are the younger one's.
-    fn by_signature(&self, found: &[Found], instruments: &Instruments<'_>) -> Option<Found> {
-        let Target { unit, signature, .. } = &self.target;
-        let is_it = |parent: &&Found| match (unit, signature) {
-            (Some(unit), _) => {
-                discovery::unit_of(instruments.table, parent.id).as_ref() == Some(unit)
-            }
-            (None, Some(signature)) => parent.signature == *signature,
-            (None, None) => false,
-        };
-        let same = found.iter().filter(is_it);
-        let free = same.filter(|parent| !instruments.moments.holds(&parent.id));
-        free.max_by_key(|parent| (parent.id.started, parent.id.pid)).cloned()
-    }
-
     /// Makes it the parent; an error tells why it cannot be this server's.
     fn adopt(&mut self, found: &Found, instruments: &mut Instruments<'_>) -> Result<(), Doubt> {
         let Instruments { table, moments, .. } = instruments;
@@ -342,6 +331,14 @@ impl ServerObserver {
         if moments.holds(&id) {
             let pid = id.pid;
             let reason = format!("process {pid} belongs to another server, or to an ended parent");
+            return Err(Doubt::new(reason));
+        }
+        let owner = found.signature.owner;
+        if !accepts(&self.target, owner) {
+            let reason = format!(
+                "process {} is of user {owner}'s, neither root's nor one's own: name its pid file",
+                id.pid
+            );
             return Err(Doubt::new(reason));
         }
         let confirm = |pid| table.row(pid).ok().map(|row: Row| row.id);

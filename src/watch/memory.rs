@@ -1,6 +1,7 @@
 //! What earlier runs knew, and what the next one will: loaded, kept up to date, forgotten.
 
 use std::{
+    mem,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -8,11 +9,11 @@ use std::{
 
 use tracing::{info, warn};
 
-use super::server::Server;
+use super::{discover::is_of_others, server::Server};
 use crate::{
     model::time::Moment,
     observe::{
-        discovery::Signature,
+        discovery::{Signature, is_trusted},
         server::{Past, Target},
     },
     state::{
@@ -90,16 +91,25 @@ impl Memory {
         Some(self.others.remove(place))
     }
 
-    /// Every server that was discovered; they are watched now.
+    /// Every server that was discovered, as far as there is room for it: those of root's and of
+    /// one's own first. They are watched now; other users' servers are else forgotten.
     pub(super) fn take_discovered(&mut self, most: usize) -> Vec<Remembered> {
-        let discovered = |known: &mut Remembered| known.is_discovered();
-        self.others.extract_if(.., discovered).take(most).collect()
+        let trusted = |known: &mut Remembered| known.is_discovered() && !is_others(known);
+        let mut taken: Vec<Remembered> = self.others.extract_if(.., trusted).take(most).collect();
+        let (others, rest) = mem::take(&mut self.others).into_iter().partition(is_others);
+        self.others = rest;
+        let others: Vec<Remembered> = others;
+        let room = most.saturating_sub(taken.len());
+        taken.extend(others.into_iter().take(room));
+        taken
     }
 
     /// A server that is no longer watched.
     pub(super) fn put(&mut self, server: Remembered) {
         self.others.retain(|other| other.name != server.name);
-        self.others.push(server);
+        if !is_others(&server) {
+            self.others.push(server);
+        }
     }
 
     /// Keeps what is known now, if that is news.
@@ -148,6 +158,11 @@ impl Memory {
     }
 }
 
+/// It was discovered, and is neither root's nor of gracekeeper's own user.
+fn is_others(known: &Remembered) -> bool {
+    known.is_discovered() && !known.signature.as_ref().is_some_and(|it| is_trusted(it.owner))
+}
+
 fn is_of(known: &Remembered, target: &Target) -> bool {
     let Target { pid_file, program, unit, .. } = target;
     known.is_configured_as(pid_file.as_deref(), unit.as_deref(), program.as_deref())
@@ -194,6 +209,8 @@ fn document<'a>(
     others: &[Remembered],
     space: Option<&PidSpace>,
 ) -> Document {
+    // Everybody can have as many servers as he likes that are down.
+    let servers = servers.filter(|it| it.may_be_up() || !is_of_others(it.observer.target()));
     let mut known: Vec<Remembered> = servers.map(|server| remembered(at, server)).collect();
     let unwatched = others.iter().filter(|other| known.iter().all(|it| it.name != other.name));
     let unwatched: Vec<Remembered> = unwatched.cloned().collect();
@@ -240,4 +257,49 @@ fn warn_of(path: &Path, error: &StateError) {
         StateError::Exposed { .. } | StateError::Locked { .. } => error.to_string(),
     };
     warn!(%directory, cause, mend, "state is not kept: a restart of gracekeeper forgets all");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn discovered(name: &str, owner: u32) -> Remembered {
+        let signature =
+            SignatureText { program: PathText("httpd".into()), configuration: None, owner };
+        Remembered::new(name.to_owned(), [None, None, None], None, Some(signature))
+    }
+
+    fn memory(others: Vec<Remembered>) -> Memory {
+        Memory { kept: None, others, space: None }
+    }
+
+    fn names(servers: &[Remembered]) -> Vec<&str> {
+        servers.iter().map(|server| server.name.as_str()).collect()
+    }
+
+    #[test]
+    fn roots_servers_are_taken_up_before_those_of_others() {
+        let unit = Some("unit".to_owned());
+        let configured = Remembered::new("unit".to_owned(), [None, None, None], unit, None);
+        let known = ["a", "b", "c"].map(|name| discovered(name, 64_999)).into_iter();
+        let known = known.chain([configured, discovered("d", 0), discovered("e", 0)]);
+        let mut memory = memory(known.collect());
+        assert_eq!(names(&memory.take_discovered(3)), ["d", "e", "a"]);
+        assert_eq!(names(&memory.others), ["unit"], "the others' are forgotten");
+    }
+
+    #[test]
+    fn roots_servers_for_which_there_is_no_room_are_kept() {
+        let mut memory = memory(vec![discovered("a", 0), discovered("b", 0)]);
+        assert_eq!(names(&memory.take_discovered(1)), ["a"]);
+        assert_eq!(names(&memory.others), ["b"]);
+    }
+
+    #[test]
+    fn another_users_server_that_is_no_longer_watched_is_not_kept() {
+        let mut memory = memory(Vec::new());
+        memory.put(discovered("a", 64_999));
+        memory.put(discovered("b", 0));
+        assert_eq!(names(&memory.others), ["b"]);
+    }
 }

@@ -11,10 +11,13 @@ use tempfile::TempDir;
 
 use super::{
     Kept, discovering, is_down, is_up, label, name_of, named, serves, shell, start, stays, stopped,
+    up,
 };
-use crate::harness::{Httpd, eventually, process::children_of, program};
+use crate::harness::{Httpd, eventually, metrics::Metrics, process::children_of, program};
 
 const NOBODY: u32 = 65534;
+/// Neither root nor whom a test runs gracekeeper by.
+const ANYBODY: u32 = 64999;
 
 fn public_directory() -> TempDir {
     let directory = TempDir::with_prefix("fake-").unwrap();
@@ -115,6 +118,60 @@ fn another_users_perfect_imitation_does_not_take_a_servers_place() {
     is_down(&gracekeeper, &name);
     stays(&gracekeeper, &name, Some(0.0));
     assert_eq!(gracekeeper.get("/-/healthy").status, 200);
+}
+
+/// Perfect imitations, each of a server of its own.
+fn imitations(directory: &Path, count: usize) -> Vec<Fake> {
+    let program = directory.join("apache2");
+    program::copy(Path::new("/bin/bash"), &program);
+    let body = "trap : HUP INT USR1 TERM WINCH; while :; do sleep 60; done";
+    let start = |number: usize| {
+        let configuration = directory.join(format!("imitation-{number}/httpd.conf"));
+        let mut command = Command::new(&program);
+        command.args(["-c", &format!("({body}) & {body}")]).arg("-f").arg(configuration);
+        Fake::start(command.uid(ANYBODY).gid(ANYBODY))
+    };
+    (0..count).map(start).collect()
+}
+
+fn imitated(metrics: &Metrics, value: f64) -> usize {
+    let is_it = |number: &usize| up(metrics, &format!("imitation-{number}")) == Some(value);
+    (0..MANY).filter(is_it).count()
+}
+
+/// More than are watched.
+const MANY: usize = 18;
+
+#[test]
+fn many_imitations_do_not_keep_roots_servers_from_being_watched() {
+    if !geteuid().is_root() {
+        // Only root starts processes of another user; those of one's own one may imitate.
+        assert!(Command::new("true").uid(ANYBODY).spawn().is_err());
+        return;
+    }
+    let directory = public_directory();
+    let fakes = imitations(directory.path(), MANY);
+    let gracekeeper = discovering();
+    let limit = [("reason", "limit")];
+    gracekeeper.wait_until("there are too many", |metrics| {
+        imitated(metrics, 1.0) > 0
+            && metrics.value("gracekeeper_unwatched_servers", &limit) >= Some(2.0)
+    });
+    let httpd = start();
+    let name = label(&httpd);
+    is_up(&gracekeeper, &name);
+    assert!(gracekeeper.log().contains("no longer watched"), "{}", gracekeeper.log());
+
+    drop(fakes);
+    let metrics = gracekeeper.wait_until("few stay when they are down", |metrics| {
+        imitated(metrics, 1.0) == 0 && imitated(metrics, 0.0) <= 4
+    });
+    assert_eq!(up(&metrics, &name), Some(1.0));
+    httpd.stop();
+    is_down(&gracekeeper, &name);
+    let gracekeeper = gracekeeper.leave().start_again();
+    let metrics = is_down(&gracekeeper, &name);
+    assert_eq!(imitated(&metrics, 0.0), 0, "none is remembered");
 }
 
 #[test]

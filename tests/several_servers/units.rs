@@ -1,13 +1,18 @@
 //! A server that is known by its systemd unit alone.
 
 use std::{
-    fs,
+    fs::{self, Permissions},
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
+    process::{Child, Command},
 };
 
-use rustix::process::geteuid;
+use rustix::process::{Pid, Signal, geteuid, kill_process_group};
+use tempfile::TempDir;
 
-use crate::harness::{Gracekeeper, Httpd, Mpm, metrics::Metrics};
+use crate::harness::{
+    Gracekeeper, Httpd, Mpm, eventually, metrics::Metrics, process::children_of, program,
+};
 
 /// A cgroup (v1) that is named as a unit's; taken away when dropped.
 struct Unit(PathBuf);
@@ -37,6 +42,16 @@ impl Drop for Unit {
             let _: std::io::Result<()> = fs::write(&root, pid);
         }
         let _: std::io::Result<()> = fs::remove_dir(&self.0);
+    }
+}
+
+/// A process and all that it started, killed on drop.
+struct Group(Child);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _: rustix::io::Result<()> = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
+        let _: std::io::Result<std::process::ExitStatus> = self.0.wait();
     }
 }
 
@@ -97,7 +112,7 @@ fn a_server_is_found_by_its_unit_alone_and_named_by_it() {
 
     let left = gracekeeper.leave();
     httpd.stop();
-    crate::harness::eventually("it has stopped", || !httpd.parent_is_alive());
+    eventually("it has stopped", || !httpd.parent_is_alive());
     httpd.start_again();
     unit.take(&httpd);
     let gracekeeper = left.start_again();
@@ -120,4 +135,37 @@ fn discovery_names_a_server_by_its_unit() {
     let gracekeeper = Gracekeeper::discovering().start();
     is_up(&gracekeeper, &name, 1.0);
     drop(httpd);
+}
+
+#[test]
+fn another_users_imitation_in_the_unit_is_refused_once_and_the_server_found_beside_it() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let directory = TempDir::with_prefix("fake-").unwrap();
+    fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+    let program = directory.path().join("apache2");
+    program::copy(Path::new("/bin/bash"), &program);
+    let httpd = Httpd::builder(Mpm::Event).start();
+    let name = format!("gracekeeper-imitated-{}", httpd.pid());
+    let unit = Unit::new(&format!("{name}.service"));
+    let body = "trap : HUP INT USR1 TERM WINCH; while :; do sleep 60; done";
+    let mut command = Command::new(&program);
+    command.args(["-c", &format!("({body}) & {body}")]).uid(64999).gid(64999);
+    let fake = Group(command.process_group(0).spawn().unwrap());
+    let pid = fake.0.id();
+    eventually("it has a child", || !children_of(pid).is_empty());
+    fs::write(unit.0.join("cgroup.procs"), pid.to_string()).unwrap();
+
+    let gracekeeper = Gracekeeper::discovering()
+        .watch("interval = \"100ms\"")
+        .config(&format!("[[server]]\nunit = \"{name}.service\"\n"))
+        .start();
+    let reason = format!("process {pid} is of user 64999's");
+    eventually("it is refused", || gracekeeper.log().contains(&reason));
+    is_up(&gracekeeper, &name, 0.0);
+    unit.take(&httpd);
+    is_up(&gracekeeper, &name, 1.0);
+    assert_eq!(gracekeeper.log().matches(&reason).count(), 1, "{}", gracekeeper.log());
+    drop((fake, httpd));
 }
