@@ -17,7 +17,7 @@ use rustix::{
 };
 use thiserror::Error;
 
-use crate::trusted_path::{Distrust, trusted_directory};
+use crate::trusted_path::{Distrust, trusted_directory, trusted_way};
 
 const SERVERS: &str = "servers.json";
 const SERVERS_NEW: &str = "servers.json.new";
@@ -79,7 +79,8 @@ impl Folder {
     pub fn make(path: &Path) -> Result<Self, StateError> {
         let named = absolute(path)?;
         if let (Some(above), Some(name)) = (named.parent(), named.file_name()) {
-            match DirBuilder::new().mode(0o700).create(reach(path, above)?.join(name)) {
+            match DirBuilder::new().mode(0o700).create(reach(path, above, trusted_way)?.join(name))
+            {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                     return Err(unusable(path, error));
                 }
@@ -92,7 +93,7 @@ impl Folder {
     /// Opens the directory, which must be there; as root, only if nobody else can write there or
     /// could put another one in its place.
     pub fn open(path: &Path) -> Result<Self, StateError> {
-        let reached = reach(path, &absolute(path)?)?;
+        let reached = reach(path, &absolute(path)?, trusted_directory)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = open(reached, flags, Mode::empty()).map_err(|no| unusable(path, no.into()))?;
         Ok(Self { path: path.to_owned(), folder })
@@ -189,11 +190,15 @@ fn absolute(path: &Path) -> Result<PathBuf, StateError> {
 
 /// Where a directory is, as root only if root alone could change that: then the answer holds.
 /// `path` is what is told of.
-fn reach(path: &Path, directory: &Path) -> Result<PathBuf, StateError> {
+fn reach(
+    path: &Path,
+    directory: &Path,
+    trusted: fn(&Path, u32) -> Result<PathBuf, Distrust>,
+) -> Result<PathBuf, StateError> {
     if !geteuid().is_root() {
         return Ok(directory.to_owned());
     }
-    trusted_directory(directory, 0).map_err(|distrust| match distrust {
+    trusted(directory, 0).map_err(|distrust| match distrust {
         Distrust::Exposed { path, mode, owner } => StateError::Exposed { path, owner, mode },
         Distrust::Unseen { source, .. } => unusable(path, source),
         Distrust::NotAFile { .. } => unusable(path, Errno::NOTDIR.into()),
