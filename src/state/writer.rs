@@ -206,9 +206,9 @@ mod tests {
         let state = Arc::new(Folder::open(directory.path()).unwrap().lock().unwrap());
         std::fs::create_dir(directory.path().join("servers.json.new")).unwrap();
         let (given, order) = obeyed(&state);
-        let older = Errand { document: document("older"), obeyed: vec![order] };
+        let first = Errand { document: document("older"), obeyed: vec![order] };
         let newer = Errand { document: document("newer"), obeyed: Vec::new() };
-        let errand = newer.instead_of(Some(older));
+        let errand = newer.instead_of(Some(first));
         assert_eq!(errand.document, document("newer"));
         Writing { directory: state, trouble: None }.do_errand(errand);
         assert!(matches!(given.answer().unwrap(), Some(Outcome::Unwritten(_))));
