@@ -1,10 +1,11 @@
-//! Whether anybody else could change what a path leads to: asked before a program is run, or a
-//! script read, on its owner's behalf.
+//! Whether anybody else could change what a path leads to: asked before a program is run, a
+//! script read, or a directory written, on its owner's behalf.
 
 use std::{
     collections::VecDeque,
     ffi::OsString,
-    fs, io,
+    fs::{self, Metadata},
+    io,
     os::unix::fs::MetadataExt as _,
     path::{Component, Path, PathBuf},
 };
@@ -13,6 +14,7 @@ use thiserror::Error;
 
 /// The group, or everybody, may write.
 const OTHERS_MAY_WRITE: u32 = 0o022;
+const EVERYBODY_MAY_WRITE: u32 = 0o002;
 /// In a directory: entries are renamed and removed by their owners only.
 const STICKY: u32 = 0o1000;
 /// As the kernel's own limit.
@@ -53,12 +55,85 @@ pub enum Distrust {
     },
 }
 
+/// Who may change what lies at a path, as far as its inode tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rights {
+    /// The permission bits, the sticky bit among them.
+    pub mode: u32,
+    /// The owner's uid.
+    pub owner: u32,
+}
+
+impl Rights {
+    /// Those that were read.
+    #[must_use]
+    pub fn of(metadata: &Metadata) -> Self {
+        Self { mode: metadata.mode() & 0o7777, owner: metadata.uid() }
+    }
+
+    /// Somebody else than root and `user`, a uid, may write it: group members are others, whoever
+    /// they are today.
+    #[must_use]
+    pub const fn let_others_write(self, user: u32) -> bool {
+        self.are_a_strangers(user) || self.mode & OTHERS_MAY_WRITE != 0
+    }
+
+    /// Of a directory: everybody may put something else in the place of what lies there.
+    #[must_use]
+    pub const fn let_everybody_replace(self) -> bool {
+        self.mode & EVERYBODY_MAY_WRITE != 0 && self.mode & STICKY == 0
+    }
+
+    /// Of a directory: others may put something else in the place of what root or `user` has there.
+    const fn let_others_replace(self, user: u32) -> bool {
+        self.are_a_strangers(user) || (self.let_others_write(user) && self.mode & STICKY == 0)
+    }
+
+    const fn are_a_strangers(self, user: u32) -> bool {
+        self.owner != 0 && self.owner != user
+    }
+
+    fn exposed(self, path: &Path) -> Distrust {
+        Distrust::Exposed { path: path.to_owned(), mode: self.mode, owner: self.owner }
+    }
+}
+
 /// The file that an absolute path leads to, if root and `user` alone can change it and every
 /// directory and symbolic link on the way; `user` is a uid.
 ///
 /// Group members are others, whoever they are today. What lies in a sticky directory, as `/tmp` is,
 /// belongs to its owner.
 pub fn trusted_file(path: &Path, user: u32) -> Result<PathBuf, Distrust> {
+    match walk(path, user)? {
+        (reached, Step::File) => Ok(reached),
+        (path, Step::Directory | Step::Other | Step::Link(_)) => Err(Distrust::NotAFile { path }),
+    }
+}
+
+/// Where an absolute path leads, if root and `user` alone can change that; others may be allowed to
+/// add entries there, as in `/tmp`. `user` is a uid.
+pub fn trusted_way(path: &Path, user: u32) -> Result<PathBuf, Distrust> {
+    walk(path, user).map(|(reached, _)| reached)
+}
+
+/// The directory that an absolute path leads to, if root and `user` alone can write there, and can
+/// change every directory and symbolic link on the way; `user` is a uid.
+///
+/// It is not sticky itself unless nobody else may write: others could put there what it is to have.
+pub fn trusted_directory(path: &Path, user: u32) -> Result<PathBuf, Distrust> {
+    let (path, step) = walk(path, user)?;
+    if step != Step::Directory {
+        return Err(Distrust::Unseen { path, source: io::ErrorKind::NotADirectory.into() });
+    }
+    let rights = match fs::symlink_metadata(&path) {
+        Ok(metadata) => Rights::of(&metadata),
+        Err(source) => return Err(Distrust::Unseen { path, source }),
+    };
+    if rights.let_others_write(user) { Err(rights.exposed(&path)) } else { Ok(path) }
+}
+
+/// Where a path leads, and what is there: no link.
+fn walk(path: &Path, user: u32) -> Result<(PathBuf, Step), Distrust> {
     let nowhere = || Distrust::Nowhere { path: path.to_owned() };
     if !path.is_absolute() {
         return Err(nowhere());
@@ -66,9 +141,9 @@ pub fn trusted_file(path: &Path, user: u32) -> Result<PathBuf, Distrust> {
     let mut ahead: VecDeque<OsString> = names(path).into();
     let mut reached = PathBuf::from("/");
     let mut links = 0;
-    let mut is_file = step(&reached, user)? == Step::File;
+    let mut last = step(&reached, user)?;
     while let Some(name) = ahead.pop_front() {
-        if is_file {
+        if last != Step::Directory {
             return Err(nowhere());
         }
         if name == ".." {
@@ -76,25 +151,24 @@ pub fn trusted_file(path: &Path, user: u32) -> Result<PathBuf, Distrust> {
             continue;
         }
         reached.push(name);
-        match step(&reached, user)? {
-            Step::Directory => {}
-            Step::File => is_file = true,
-            Step::Link(target) => {
-                links += 1;
-                if links > MOST_LINKS {
-                    return Err(nowhere());
-                }
-                reached.pop();
-                if target.is_absolute() {
-                    reached = PathBuf::from("/");
-                }
-                for name in names(&target).into_iter().rev() {
-                    ahead.push_front(name);
-                }
+        last = step(&reached, user)?;
+        if let Step::Link(target) = &last {
+            links += 1;
+            if links > MOST_LINKS {
+                return Err(nowhere());
             }
+            reached.pop();
+            if target.is_absolute() {
+                reached = PathBuf::from("/");
+            }
+            for name in names(target).into_iter().rev() {
+                ahead.push_front(name);
+            }
+            // Where a link lies is a directory.
+            last = Step::Directory;
         }
     }
-    if is_file { Ok(reached) } else { Err(Distrust::NotAFile { path: reached }) }
+    Ok((reached, last))
 }
 
 /// What one name on the way is.
@@ -103,17 +177,23 @@ enum Step {
     Directory,
     File,
     Link(PathBuf),
+    Other,
 }
 
 fn step(path: &Path, user: u32) -> Result<Step, Distrust> {
     let unseen = |source| Distrust::Unseen { path: path.to_owned(), source };
     let metadata = fs::symlink_metadata(path).map_err(unseen)?;
-    let (mode, owner, kind) = (metadata.mode() & 0o7777, metadata.uid(), metadata.file_type());
-    let is_writable = mode & OTHERS_MAY_WRITE != 0
-        && !kind.is_symlink()
-        && !(kind.is_dir() && mode & STICKY != 0);
-    if is_writable || (owner != 0 && owner != user) {
-        return Err(Distrust::Exposed { path: path.to_owned(), mode, owner });
+    let (rights, kind) = (Rights::of(&metadata), metadata.file_type());
+    let is_exposed = if kind.is_symlink() {
+        // Its mode says nothing.
+        rights.are_a_strangers(user)
+    } else if kind.is_dir() {
+        rights.let_others_replace(user)
+    } else {
+        rights.let_others_write(user)
+    };
+    if is_exposed {
+        return Err(rights.exposed(path));
     }
     if kind.is_symlink() {
         return fs::read_link(path).map(Step::Link).map_err(unseen);
@@ -121,10 +201,7 @@ fn step(path: &Path, user: u32) -> Result<Step, Distrust> {
     if kind.is_dir() {
         return Ok(Step::Directory);
     }
-    if kind.is_file() {
-        return Ok(Step::File);
-    }
-    Err(Distrust::NotAFile { path: path.to_owned() })
+    Ok(if kind.is_file() { Step::File } else { Step::Other })
 }
 
 /// The names of a path, `..` among them.
@@ -225,6 +302,53 @@ mod tests {
         } else {
             let error = trusted_file(&tree.at("a/b/program"), stranger).unwrap_err();
             assert!(matches!(error, Distrust::Exposed { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_directory_is_trusted_if_every_one_on_the_way_is() {
+        let tree = Tree::new();
+        let user = geteuid().as_raw();
+        let check =
+            |path: &str| trusted_directory(&tree.at(path), user).map_err(|error| error.to_string());
+        symlink("a/b", tree.at("link")).unwrap();
+        for path in ["a/b", "link", "link/", "a/b/../b", "a/b/."] {
+            assert_eq!(check(path), Ok(tree.at("a/b")), "{path}");
+        }
+        tree.set("a", 0o1777);
+        assert_eq!(trusted_way(&tree.at("a"), user).unwrap(), tree.at("a"));
+        assert_eq!(check("a/b"), Ok(tree.at("a/b")), "as below /tmp");
+        assert_eq!(check("a"), tree.exposed("a", 0o1777), "as /tmp itself");
+        for (path, mode) in [("a", 0o777), ("a", 0o775), ("a/b", 0o770), ("a/b", 0o1777)] {
+            tree.set("a", 0o755);
+            tree.set("a/b", 0o755);
+            tree.set(path, mode);
+            assert_eq!(check("link"), tree.exposed(path, mode));
+        }
+        tree.set("a/b", 0o755);
+        let error = trusted_directory(&tree.at("a/b/program"), user).unwrap_err().to_string();
+        assert!(error.ends_with("a/b/program: not a directory"), "{error}");
+    }
+
+    #[test]
+    fn a_directory_or_a_link_of_somebody_elses_leads_nowhere_good() {
+        let tree = Tree::new();
+        symlink("b", tree.at("a/link")).unwrap();
+        let user = geteuid().as_raw();
+        let stranger = user + 1;
+        let exposed = |path: &str, user: u32, named: &str| {
+            let error = trusted_directory(&tree.at(path), user).unwrap_err();
+            let Distrust::Exposed { path, .. } = error else { panic!("{error}") };
+            assert!(path.ends_with(named), "{path:?}");
+        };
+        if std::os::unix::fs::lchown(tree.at("a/link"), Some(stranger), None).is_ok() {
+            exposed("a/link", user, "a/link");
+            // Whose the last one is says nothing while the one above is another's.
+            chown(tree.at("a"), Some(stranger), None).unwrap();
+            exposed("a/b", user, "a");
+        } else {
+            let top = tree.at("").file_name().unwrap().to_owned();
+            exposed("a/b", stranger, top.to_str().unwrap());
         }
     }
 

@@ -8,6 +8,7 @@ use std::{
     time::SystemTime,
 };
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::harness::{Gracekeeper, Httpd, Mpm, eventually, metrics::Metrics, under_every_mpm};
@@ -38,6 +39,12 @@ fn kept(state: &Path) -> Option<Value> {
     let text = fs::read_to_string(state.join("servers.json")).ok()?;
     let document: Value = serde_json::from_str(&text).expect("it is whole at any moment");
     document["servers"].get(0).cloned()
+}
+
+/// Whether anything is kept of the server of this name, whatever else was discovered.
+fn is_kept(state: &Path, name: &str) -> bool {
+    let text = fs::read_to_string(state.join("servers.json")).unwrap_or_default();
+    text.contains(&format!("\"name\":\"{name}\""))
 }
 
 fn story(state: &Path) -> Option<Value> {
@@ -279,6 +286,66 @@ fn a_server_is_forgotten_while_nobody_watches_it() {
     let gracekeeper = left.start_again();
     gracekeeper.wait_until("it has looked", |_| gracekeeper.get("/-/ready").status == 200);
     assert!(gracekeeper.scrape().series_of("httpd_up", &[("server", &name)]).is_empty());
+}
+
+#[test]
+fn a_server_that_was_started_again_since_is_not_forgotten() {
+    let (mut httpd, gracekeeper, name) = discovered();
+    let left = gracekeeper.leave();
+    httpd.stop();
+    eventually("httpd has stopped", || !httpd.parent_is_alive());
+    httpd.start_again();
+    let refused = forget(&left.configuration_file(), &name);
+    assert_refused(&refused, 64, "is up: only a server that is down can be forgotten");
+    let pid_file = fs::read(httpd.pid_file()).unwrap();
+    fs::remove_file(httpd.pid_file()).unwrap();
+    let refused = forget(&left.configuration_file(), &name);
+    fs::write(httpd.pid_file(), pid_file).unwrap();
+    assert_refused(&refused, 64, "is up: only a server that is down can be forgotten");
+    assert!(is_kept(&left.state_directory(), &name));
+}
+
+#[test]
+fn who_is_told_that_it_is_forgotten_finds_it_gone_from_the_file() {
+    let (httpd, gracekeeper, name) = discovered();
+    httpd.stop();
+    is_down(&gracekeeper, &name);
+    let state = gracekeeper.state_directory();
+    eventually("it is kept", || is_kept(&state, &name));
+    let done = forget(&gracekeeper.configuration_file(), &name);
+    assert!(!is_kept(&state, &name), "at once");
+    assert_eq!((done.status.code(), said(&done)), (Some(0), format!("{name} is forgotten\n")));
+}
+
+#[test]
+fn a_discovered_server_whose_name_another_got_is_remembered() {
+    let (httpd, gracekeeper, name) = discovered();
+    httpd.stop();
+    is_down(&gracekeeper, &name);
+    let other = Httpd::builder(Mpm::Event).start();
+    let file = gracekeeper.configuration_file();
+    let discovering = fs::read_to_string(&file).unwrap();
+    let pid_file = other.pid_file();
+    let server = format!("[[server]]\nname = {name:?}\npid_file = {pid_file:?}\n");
+    for (done, configuration) in (1..).zip([format!("{discovering}\n{server}"), discovering]) {
+        fs::write(&file, configuration).unwrap();
+        gracekeeper.signal(Signal::HUP);
+        eventually("it is read again", || {
+            gracekeeper.log().matches("configuration read again").count() == done
+        });
+        gracekeeper.wait_until("the other one has the name", |metrics| {
+            metrics.value("httpd_up", &[("server", &name)]) == Some(1.0)
+        });
+    }
+    let state = gracekeeper.state_directory();
+    let _left = gracekeeper.leave();
+    let text = fs::read_to_string(state.join("servers.json")).unwrap();
+    let document: Value = serde_json::from_str(&text).unwrap();
+    let servers = document["servers"].as_array().unwrap();
+    let of_name = servers.iter().filter(|server| server["name"] == *name);
+    let mut discovered: Vec<bool> = of_name.map(|server| server["pid_file"].is_null()).collect();
+    discovered.sort_unstable();
+    assert_eq!(discovered, [false, true], "the configured one, and the discovered one: {text}");
 }
 
 #[test]

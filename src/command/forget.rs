@@ -10,10 +10,14 @@ use crate::{
     config::Settings,
     exit::Exit,
     model::process::ProcessState,
-    observe::process_table::ProcessTable,
+    observe::{
+        discovery::{self, Discovery, Signature},
+        pid_file,
+        process_table::ProcessTable,
+    },
     state::{
         directory::{Folder, StateDirectory, StateError},
-        document::{Document, Remembered},
+        document::{Document, Remembered, SignatureText},
         orders::{Given, Outcome},
         pid_space::PidSpace,
     },
@@ -36,7 +40,7 @@ pub fn run(settings: &Settings, name: &str) -> anyhow::Result<Exit> {
     let outcome = match folder.lock() {
         Ok(directory) => edit(&directory, settings, name)?,
         Err(StateError::Locked { .. }) => {
-            let Some(outcome) = ask(&path, name, settings.watch.interval)? else {
+            let Some(outcome) = ask(&Folder::open(&path)?, name, settings.watch.interval)? else {
                 let path = path.display();
                 complain(&format!("gracekeeper: {path}: its run does not answer"));
                 return Ok(Exit::Locked);
@@ -53,6 +57,11 @@ fn tell(name: &str, path: &Path, outcome: &Outcome) -> anyhow::Result<Exit> {
         Outcome::Forgotten => {
             print(&format!("{name} is forgotten\n"))?;
             return Ok(Exit::Success);
+        }
+        Outcome::Unwritten(cause) => {
+            let path = path.display();
+            complain(&format!("gracekeeper: {name} is forgotten, but not in {path}: {cause}"));
+            return Ok(Exit::Internal);
         }
         Outcome::Up => format!("{name} is up: only a server that is down can be forgotten"),
         Outcome::Configured => {
@@ -102,16 +111,45 @@ fn is_configured(known: &Remembered, settings: &Settings) -> bool {
     })
 }
 
+/// Its parent lives, or it was started again since.
 fn is_up(known: &Remembered, settings: &Settings) -> bool {
     let table = ProcessTable::new(settings.paths.procfs.clone());
     let parent = known.memory.life.as_ref().and_then(LifeMemory::parent);
     let row = parent.and_then(|id| table.row(id.pid).ok().filter(|row| row.id == id));
     row.is_some_and(|row| row.state != ProcessState::Ended)
+        || is_named(known, &table)
+        || is_found(known, &table)
+}
+
+/// Its pid file names the parent of an httpd.
+fn is_named(known: &Remembered, table: &ProcessTable) -> bool {
+    let named = known.any_pid_file().and_then(|path| pid_file::read(&path).ok());
+    let row = named.and_then(|named| table.row(named.pid).ok());
+    row.is_some_and(|row| discovery::named_parent(table, &row, known.program()).is_some())
+}
+
+/// A parent that nobody named is of its unit, or is what its last one was.
+fn is_found(known: &Remembered, table: &ProcessTable) -> bool {
+    let found = Discovery::default().parents(table, clock::now().uptime).unwrap_or_default();
+    found.iter().any(|parent| {
+        known.signature.as_ref().is_some_and(|text| is_signature(text, &parent.signature))
+            || known.unit().is_some_and(|unit| {
+                discovery::unit_of(table, parent.id).is_some_and(|its| its == unit)
+            })
+    })
+}
+
+fn is_signature(text: &SignatureText, signature: &Signature) -> bool {
+    let Signature { program, configuration, owner } = signature;
+    text.program.0 == *program
+        && text.configuration.as_ref().map(|path| &path.0) == configuration.as_ref()
+        && text.owner == *owner
 }
 
 /// Asks the run that has the lock; `None` if it does not answer.
-fn ask(path: &Path, name: &str, interval: Duration) -> anyhow::Result<Option<Outcome>> {
-    let given = Given::give(path, name).map_err(|source| unusable(path, source))?;
+fn ask(state: &Folder, name: &str, interval: Duration) -> anyhow::Result<Option<Outcome>> {
+    let path = state.path();
+    let given = Given::give(state, name).map_err(|source| unusable(path, source))?;
     let (started, patience) = (clock::now(), ANSWERED_WITHIN.max(interval * 2));
     loop {
         if let Some(outcome) = given.answer().map_err(|source| unusable(path, source))? {

@@ -4,7 +4,7 @@
 use std::{
     fs::{self, File, Metadata},
     io::{self, Read as _},
-    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
+    os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
 };
 
@@ -14,15 +14,10 @@ use rustix::{
 };
 
 use super::error::ConfigError;
+use crate::trusted_path::Rights;
 
 /// The largest configuration: one with every key of this version is a thousandth of it.
 const LARGEST: u64 = 1 << 20;
-
-/// Everybody, or the group, may write.
-const OTHERS_MAY_WRITE: u32 = 0o022;
-const EVERYBODY_MAY_WRITE: u32 = 0o002;
-/// In a directory: entries are renamed and removed by their owners only.
-const STICKY: u32 = 0o1000;
 
 /// Reads a configuration file's bytes.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
@@ -52,14 +47,16 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
 /// The file that was opened is what counts. Whoever may write its directory can at most put another
 /// file of root's in its place; that everybody can is refused all the same.
 fn distrust(path: &Path, file: &Metadata) -> Result<(), ConfigError> {
-    let (mode, owner) = (file.mode() & 0o7777, file.uid());
-    if owner != 0 || mode & OTHERS_MAY_WRITE != 0 {
+    let rights = Rights::of(file);
+    if rights.let_others_write(0) {
+        let Rights { mode, owner } = rights;
         return Err(ConfigError::Exposed { path: path.to_owned(), mode, owner });
     }
     for directory in directories(path).map_err(|source| unreadable(path, source))? {
         let metadata = fs::metadata(&directory).map_err(|source| unreadable(path, source))?;
-        let mode = metadata.mode() & 0o7777;
-        if is_open_to_everybody(mode) && !is_read_only(&directory) {
+        let rights = Rights::of(&metadata);
+        if rights.let_everybody_replace() && !is_read_only(&directory) {
+            let mode = rights.mode;
             return Err(ConfigError::ExposedDirectory { path: path.to_owned(), directory, mode });
         }
     }
@@ -74,10 +71,6 @@ fn directories(path: &Path) -> io::Result<Vec<PathBuf>> {
         [named.parent(), resolved.parent()].into_iter().flatten().map(Path::to_owned).collect();
     directories.dedup();
     Ok(directories)
-}
-
-const fn is_open_to_everybody(mode: u32) -> bool {
-    mode & EVERYBODY_MAY_WRITE != 0 && mode & STICKY == 0
 }
 
 /// Kubernetes mounts a `ConfigMap` as a directory of mode 0777, read-only.
@@ -106,10 +99,11 @@ mod tests {
 
     #[test]
     fn a_directory_is_open_to_everybody_unless_it_is_sticky() {
-        assert!(is_open_to_everybody(0o777));
-        assert!(!is_open_to_everybody(0o1777), "as /tmp");
-        assert!(!is_open_to_everybody(0o775));
-        assert!(!is_open_to_everybody(0o700));
+        let is_open = |mode| Rights { mode, owner: 0 }.let_everybody_replace();
+        assert!(is_open(0o777));
+        assert!(!is_open(0o1777), "as /tmp");
+        assert!(!is_open(0o775));
+        assert!(!is_open(0o700));
     }
 
     #[test]

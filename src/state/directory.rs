@@ -1,11 +1,11 @@
 //! The directory itself: who has it, and files in it that are whole at any moment.
 
 use std::{
-    fs::{self, DirBuilder, File},
+    fs::{DirBuilder, File},
     io::{self, Read as _, Write as _},
     os::{
-        fd::OwnedFd,
-        unix::fs::{DirBuilderExt as _, MetadataExt as _},
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::DirBuilderExt as _,
     },
     path::{Path, PathBuf},
 };
@@ -17,6 +17,8 @@ use rustix::{
 };
 use thiserror::Error;
 
+use crate::trusted_path::{Distrust, trusted_directory, trusted_way};
+
 const SERVERS: &str = "servers.json";
 const SERVERS_NEW: &str = "servers.json.new";
 const LOCK: &str = "run.lock";
@@ -25,11 +27,6 @@ const SET_ASIDE: [&str; 3] =
     ["servers.json.corrupt-1", "servers.json.corrupt-2", "servers.json.corrupt-3"];
 /// Twice what the most servers with the most children need.
 const LARGEST: u64 = 64 << 20;
-
-/// The group, or everybody, may write.
-const OTHERS_MAY_WRITE: u32 = 0o022;
-const EVERYBODY_MAY_WRITE: u32 = 0o002;
-const STICKY: u32 = 0o1000;
 
 /// Why a state directory is not used.
 #[derive(Debug, Error)]
@@ -48,7 +45,7 @@ pub enum StateError {
         path.display()
     )]
     Exposed {
-        /// The directory, or one above it.
+        /// The directory, one above it, or a symbolic link on the way.
         path: PathBuf,
         /// Whose it is.
         owner: u32,
@@ -80,23 +77,26 @@ pub struct StateDirectory {
 impl Folder {
     /// Opens the directory; makes it if only itself is missing.
     pub fn make(path: &Path) -> Result<Self, StateError> {
-        match DirBuilder::new().mode(0o700).create(path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                Err(unusable(path, error))
+        let named = absolute(path)?;
+        if let (Some(above), Some(name)) = (named.parent(), named.file_name()) {
+            match DirBuilder::new().mode(0o700).create(reach(path, above, trusted_way)?.join(name))
+            {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(unusable(path, error));
+                }
+                _ => {}
             }
-            _ => Self::open(path),
         }
+        Self::open(path)
     }
 
-    /// Opens the directory, which must be there; as root, only if nobody else can write there.
+    /// Opens the directory, which must be there; as root, only if nobody else can write there or
+    /// could put another one in its place.
     pub fn open(path: &Path) -> Result<Self, StateError> {
+        let reached = reach(path, &absolute(path)?, trusted_directory)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = open(path, flags, Mode::empty()).map_err(|no| unusable(path, no.into()))?;
-        let folder = File::from(folder);
-        if geteuid().is_root() {
-            distrust(path, &folder)?;
-        }
-        Ok(Self { path: path.to_owned(), folder: folder.into() })
+        let folder = open(reached, flags, Mode::empty()).map_err(|no| unusable(path, no.into()))?;
+        Ok(Self { path: path.to_owned(), folder })
     }
 
     /// Where it is.
@@ -135,6 +135,12 @@ impl Folder {
         let mut bytes = Vec::new();
         file.take(LARGEST).read_to_end(&mut bytes)?;
         Ok(Some(bytes))
+    }
+}
+
+impl AsFd for Folder {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.folder.as_fd()
     }
 }
 
@@ -178,30 +184,34 @@ fn unusable(path: &Path, source: io::Error) -> StateError {
     StateError::Unusable { path: path.to_owned(), source }
 }
 
-/// Refuses what others than root could change: the directory, and where everybody could put
-/// another one in its place.
-fn distrust(path: &Path, folder: &File) -> Result<(), StateError> {
-    let failed = |source| unusable(path, source);
-    let metadata = folder.metadata().map_err(failed)?;
-    let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
-    if owner != 0 || mode & OTHERS_MAY_WRITE != 0 {
-        return Err(StateError::Exposed { path: path.to_owned(), owner, mode });
+fn absolute(path: &Path) -> Result<PathBuf, StateError> {
+    std::path::absolute(path).map_err(|source| unusable(path, source))
+}
+
+/// Where a directory is, as root only if root alone could change that: then the answer holds.
+/// `path` is what is told of.
+fn reach(
+    path: &Path,
+    directory: &Path,
+    trusted: fn(&Path, u32) -> Result<PathBuf, Distrust>,
+) -> Result<PathBuf, StateError> {
+    if !geteuid().is_root() {
+        return Ok(directory.to_owned());
     }
-    let named = std::path::absolute(path).map_err(failed)?;
-    let resolved = path.canonicalize().map_err(failed)?;
-    for above in [named.parent(), resolved.parent()].into_iter().flatten() {
-        let metadata = fs::metadata(above).map_err(failed)?;
-        let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
-        if mode & EVERYBODY_MAY_WRITE != 0 && mode & STICKY == 0 {
-            return Err(StateError::Exposed { path: above.to_owned(), owner, mode });
-        }
-    }
-    Ok(())
+    trusted(directory, 0).map_err(|distrust| match distrust {
+        Distrust::Exposed { path, mode, owner } => StateError::Exposed { path, owner, mode },
+        Distrust::Unseen { source, .. } => unusable(path, source),
+        Distrust::NotAFile { .. } => unusable(path, Errno::NOTDIR.into()),
+        Distrust::Nowhere { .. } => unusable(path, Errno::LOOP.into()),
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{fs::Permissions, os::unix::fs::PermissionsExt as _};
+    use std::{
+        fs::{self, Permissions},
+        os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, lchown, symlink},
+    };
 
     use super::*;
 
@@ -264,26 +274,62 @@ mod tests {
         fs::create_dir(directory.path().join(SERVERS)).unwrap();
         assert!(state.folder().read().is_err());
         state.set_aside().unwrap();
-        std::os::unix::fs::symlink("/dev/zero", directory.path().join(SERVERS)).unwrap();
+        symlink("/dev/zero", directory.path().join(SERVERS)).unwrap();
         assert!(state.folder().read().is_err());
     }
 
     #[test]
-    fn root_does_not_share_it() {
-        if !geteuid().is_root() {
-            return;
-        }
+    fn what_others_may_write_is_used_unless_by_root() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state");
         Folder::make(&path).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o770)).unwrap();
-        let refusal = Folder::open(&path).unwrap_err().to_string();
+        let opened = Folder::open(&path).map_err(|error| error.to_string());
+        if !geteuid().is_root() {
+            eprintln!("NOT TESTED, as this is not root: that root refuses what others may write");
+            opened.unwrap();
+            return;
+        }
+        let refusal = opened.unwrap_err();
         assert!(refusal.ends_with("is user 0's, with mode 0770"), "{refusal}");
         fs::set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
-        std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
-        assert!(matches!(Folder::open(&path), Err(StateError::Exposed { owner: 65534, .. })));
-        std::os::unix::fs::chown(&path, Some(0), None).unwrap();
         fs::set_permissions(directory.path(), Permissions::from_mode(0o777)).unwrap();
         assert!(matches!(Folder::open(&path), Err(StateError::Exposed { mode: 0o777, .. })));
+    }
+
+    #[test]
+    fn root_goes_through_nothing_of_somebody_elses() {
+        const NOBODY: Option<u32> = Some(65534);
+        let directory = tempfile::tempdir().unwrap();
+        let above = directory.path().join("x");
+        let (path, link) = (above.join("gk"), directory.path().join("link"));
+        fs::create_dir(&above).unwrap();
+        symlink(&above, &link).unwrap();
+        locked(&path);
+        locked(&link.join("gk"));
+        if chown(&path, NOBODY, None).is_err() {
+            eprintln!("NOT TESTED, as this is not root: that root trusts no directory of others");
+            assert!(!geteuid().is_root());
+            return;
+        }
+        let refused = |path: &Path, named: &Path| {
+            for opened in [Folder::open(path), Folder::make(path)] {
+                let error = opened.unwrap_err();
+                let StateError::Exposed { path, owner: 65534, .. } = error else {
+                    panic!("{error}")
+                };
+                assert_eq!(path, named);
+            }
+        };
+        refused(&path, &path);
+        chown(&path, Some(0), None).unwrap();
+        chown(&above, NOBODY, None).unwrap();
+        refused(&path, &above);
+        refused(&above.join("new"), &above);
+        assert!(!above.join("new").exists(), "nothing is made there");
+        chown(&above, Some(0), None).unwrap();
+        lchown(&link, NOBODY, None).unwrap();
+        refused(&link.join("gk"), &link);
+        Folder::open(&path).unwrap();
     }
 }

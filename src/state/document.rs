@@ -103,7 +103,7 @@ impl Document {
             if !lives {
                 server.memory.life = None;
             }
-            if servers.iter().all(|other| other.name != server.name) {
+            if servers.iter().all(|other| !other.takes_the_place_of(&server)) {
                 servers.push(server);
             }
         }
@@ -156,6 +156,13 @@ impl Remembered {
         self.pid_file.is_none() && self.unit.is_none()
     }
 
+    /// Of these two one is kept: they have the same name, and found it in the same way. A server
+    /// that an operator gave the name of a discovered one is another.
+    #[must_use]
+    pub fn takes_the_place_of(&self, other: &Self) -> bool {
+        self.name == other.name && self.is_discovered() == other.is_discovered()
+    }
+
     /// It is the server that an operator configured with this pid file or unit, and this program.
     #[must_use]
     pub fn is_configured_as(
@@ -175,6 +182,24 @@ impl Remembered {
     #[must_use]
     pub fn own_pid_file(&self) -> Option<PathBuf> {
         self.own_pid_file.as_ref().map(|text| text.0.clone())
+    }
+
+    /// The pid file that an operator named, else that of its last parent.
+    #[must_use]
+    pub fn any_pid_file(&self) -> Option<PathBuf> {
+        self.pid_file.as_ref().map(|text| text.0.clone()).or_else(|| self.own_pid_file())
+    }
+
+    /// The program that an operator named.
+    #[must_use]
+    pub fn program(&self) -> Option<&Path> {
+        self.program.as_ref().map(|text| text.0.as_path())
+    }
+
+    /// The systemd unit that an operator named.
+    #[must_use]
+    pub fn unit(&self) -> Option<&str> {
+        self.unit.as_deref()
     }
 
     fn names(&self) -> impl PartialEq {
@@ -236,6 +261,14 @@ mod tests {
         assert_eq!(servers.len(), 1, "a name is one server's");
         assert_eq!(servers[0].memory.last.successful, Some(true));
         assert_eq!(servers[0].memory.life, None);
+    }
+
+    #[test]
+    fn a_configured_and_a_discovered_server_of_one_name_are_both_kept() {
+        let pid_file = Some(PathBuf::from("/run/a.pid"));
+        let configured = Remembered::new("a".to_owned(), [pid_file, None, None], None, None);
+        let both = vec![configured, discovered("a")];
+        assert_eq!(Document::new(None, both.clone()).into_servers(None), both);
     }
 
     #[test]

@@ -12,7 +12,11 @@ use std::{
 
 use tracing::{info, warn};
 
-use super::{directory::StateDirectory, document::Document};
+use super::{
+    directory::StateDirectory,
+    document::Document,
+    orders::{Order, Outcome},
+};
 use crate::clock;
 
 /// Not more often than this.
@@ -23,48 +27,73 @@ const END_WITHIN: Duration = Duration::from_secs(5);
 /// The thread's other end.
 #[derive(Debug)]
 pub struct Writer {
-    documents: SyncSender<Document>,
+    errands: SyncSender<Errand>,
     ended: Receiver<()>,
+    /// To be told once the next document is written.
+    obeyed: Vec<Order>,
+}
+
+/// What is to be kept, and who is told then that a server is forgotten.
+#[derive(Debug)]
+struct Errand {
+    document: Document,
+    obeyed: Vec<Order>,
 }
 
 impl Writer {
     /// Starts the thread; it ends with this value.
     pub fn start(directory: Arc<StateDirectory>) -> io::Result<Self> {
-        let (documents, received) = mpsc::sync_channel(1);
+        let (errands, received) = mpsc::sync_channel(1);
         let (ending, ended) = mpsc::sync_channel(1);
         thread::Builder::new().name("state".to_owned()).spawn(move || {
             Writing { directory, trouble: None }.run(&received);
             // Who does not wait any more need not know.
             let _ = ending.send(());
         })?;
-        Ok(Self { documents, ended })
+        Ok(Self { errands, ended, obeyed: Vec::new() })
     }
 
     /// Hands over what is to be kept instead of all before; false: it is to be tried again, the
     /// disk is slow.
     #[must_use]
-    pub fn take(&self, document: Document) -> bool {
-        match self.documents.try_send(document) {
+    pub fn take(&mut self, document: Document) -> bool {
+        let obeyed = std::mem::take(&mut self.obeyed);
+        match self.errands.try_send(Errand { document, obeyed }) {
             Ok(()) | Err(TrySendError::Disconnected(_)) => true,
-            Err(TrySendError::Full(_)) => false,
+            Err(TrySendError::Full(errand)) => {
+                self.obeyed = errand.obeyed;
+                false
+            }
         }
+    }
+
+    /// Answers this order, which was obeyed, when the next document is written: before that a
+    /// crash would undo it.
+    pub fn answer_with_the_next(&mut self, obeyed: Order) {
+        self.obeyed.push(obeyed);
+    }
+
+    /// Somebody waits for the next document.
+    #[must_use]
+    pub const fn is_waited_for(&self) -> bool {
+        !self.obeyed.is_empty()
     }
 
     /// Writes this last, and ends; waits for it for at most 5 s.
     pub fn end_with(self, document: Document) {
-        let Self { documents, ended } = self;
+        let Self { errands, ended, obeyed } = self;
         let started = clock::now();
-        let mut document = Some(document);
-        while let Some(it) = document.take() {
-            match documents.try_send(it) {
+        let mut errand = Some(Errand { document, obeyed });
+        while let Some(it) = errand.take() {
+            match errands.try_send(it) {
                 Err(TrySendError::Full(it)) if clock::now().since(started) < END_WITHIN => {
-                    document = Some(it);
+                    errand = Some(it);
                     thread::sleep(REST / 10);
                 }
                 Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
             }
         }
-        drop(documents);
+        drop(errands);
         if ended.recv_timeout(END_WITHIN) == Err(RecvTimeoutError::Timeout) {
             warn!("state directory does not answer, the last state is not written");
         }
@@ -78,32 +107,37 @@ struct Writing {
 }
 
 impl Writing {
-    fn run(mut self, documents: &Receiver<Document>) {
-        let mut next = documents.recv().ok();
-        while let Some(document) = next.take() {
-            self.write(&document);
+    fn run(mut self, errands: &Receiver<Errand>) {
+        let mut next = errands.recv().ok();
+        while let Some(errand) = next.take() {
+            self.do_errand(errand);
             let again = clock::now().after(REST);
             loop {
-                // The last one wins.
-                match documents.recv_timeout(again.since(clock::now())) {
-                    Ok(newer) => next = Some(newer),
+                match errands.recv_timeout(again.since(clock::now())) {
+                    Ok(newer) => next = Some(newer.instead_of(next)),
                     Err(RecvTimeoutError::Timeout) => break,
                     Err(RecvTimeoutError::Disconnected) => {
-                        if let Some(last) = &next {
-                            self.write(last);
+                        if let Some(last) = next {
+                            self.do_errand(last);
                         }
                         return;
                     }
                 }
             }
-            next = next.or_else(|| documents.recv().ok());
+            next = next.or_else(|| errands.recv().ok());
         }
     }
 
-    fn write(&mut self, document: &Document) {
+    fn do_errand(&mut self, Errand { document, obeyed }: Errand) {
         let bytes = document.encode().map_err(io::Error::from);
         let written = bytes.and_then(|bytes| self.directory.write(&bytes));
         let trouble = written.err().map(|error| error.to_string());
+        let outcome = trouble.clone().map_or(Outcome::Forgotten, Outcome::Unwritten);
+        for order in obeyed {
+            if let Err(error) = order.answer(&outcome) {
+                warn!(%error, "order not answered");
+            }
+        }
         if trouble != self.trouble {
             let directory = self.directory.folder().path().display();
             if let Some(cause) = &trouble {
@@ -116,10 +150,18 @@ impl Writing {
     }
 }
 
+impl Errand {
+    /// The last document wins; whoever waits for one gets his answer.
+    fn instead_of(mut self, older: Option<Self>) -> Self {
+        self.obeyed.extend(older.into_iter().flat_map(|older| older.obeyed));
+        self
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::{directory::Folder, document::Remembered};
+    use crate::state::{directory::Folder, document::Remembered, orders::Given};
 
     fn document(name: &str) -> Document {
         let server = Remembered::new(name.to_owned(), [None, None, None], None, None);
@@ -130,12 +172,45 @@ mod tests {
     fn the_last_document_is_there_in_the_end() {
         let directory = tempfile::tempdir().unwrap();
         let state = Arc::new(Folder::open(directory.path()).unwrap().lock().unwrap());
-        let writer = Writer::start(Arc::clone(&state)).unwrap();
+        let mut writer = Writer::start(Arc::clone(&state)).unwrap();
         for number in 0..1000 {
             let _taken = writer.take(document(&number.to_string()));
         }
         writer.end_with(document("last"));
         let read = state.folder().read().unwrap().unwrap();
         assert_eq!(Document::decode(&read).unwrap(), document("last"));
+    }
+    fn obeyed(state: &StateDirectory) -> (Given, Order) {
+        let given = Given::give(state.folder(), "x").unwrap();
+        let order = Order::take(state.folder()).0.pop().unwrap();
+        (given, order)
+    }
+
+    #[test]
+    fn who_is_told_that_a_server_is_forgotten_finds_it_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = Arc::new(Folder::open(directory.path()).unwrap().lock().unwrap());
+        let mut writer = Writer::start(Arc::clone(&state)).unwrap();
+        let (given, order) = obeyed(&state);
+        writer.answer_with_the_next(order);
+        assert!(writer.is_waited_for());
+        assert_eq!(given.answer().unwrap(), None, "nothing is written yet");
+        writer.end_with(document("without x"));
+        assert_eq!(given.answer().unwrap(), Some(Outcome::Forgotten));
+        assert!(state.folder().read().unwrap().is_some());
+    }
+
+    #[test]
+    fn who_waits_is_told_that_it_could_not_be_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = Arc::new(Folder::open(directory.path()).unwrap().lock().unwrap());
+        std::fs::create_dir(directory.path().join("servers.json.new")).unwrap();
+        let (given, order) = obeyed(&state);
+        let first = Errand { document: document("older"), obeyed: vec![order] };
+        let newer = Errand { document: document("newer"), obeyed: Vec::new() };
+        let errand = newer.instead_of(Some(first));
+        assert_eq!(errand.document, document("newer"));
+        Writing { directory: state, trouble: None }.do_errand(errand);
+        assert!(matches!(given.answer().unwrap(), Some(Outcome::Unwritten(_))));
     }
 }

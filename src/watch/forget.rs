@@ -10,10 +10,13 @@ impl Watch {
     pub(super) fn take_up_discovered(&mut self) {
         let room = MOST_DISCOVERED.saturating_sub(self.servers.len());
         for known in self.memory.take_discovered(room) {
-            if self.servers.values().all(|server| server.name != known.name) {
-                let (name, choices) = (known.name.clone(), Choices::default());
-                self.add(name, Target::default(), &choices, Some(&known));
+            if self.servers.values().any(|server| server.name == known.name) {
+                // An operator gave its name to another one; it waits until the name is free.
+                self.memory.put(known);
+                continue;
             }
+            let (name, choices) = (known.name.clone(), Choices::default());
+            self.add(name, Target::default(), &choices, Some(&known));
         }
     }
 
@@ -24,6 +27,8 @@ impl Watch {
             let outcome = self.forget(&name);
             if outcome == Outcome::Forgotten {
                 info!(server = name, "forgotten");
+                self.memory.answer_when_kept(order);
+                continue;
             }
             if let Err(error) = order.answer(&outcome) {
                 warn!(%error, "order not answered");
@@ -42,7 +47,10 @@ impl Watch {
                     names.extend(others);
                     Outcome::Unknown(names)
                 }
-                outcome @ (Outcome::Forgotten | Outcome::Up | Outcome::Configured) => outcome,
+                outcome @ (Outcome::Forgotten
+                | Outcome::Unwritten(_)
+                | Outcome::Up
+                | Outcome::Configured) => outcome,
             };
         };
         if !self.options.servers.is_empty() {

@@ -62,7 +62,9 @@ impl Memory {
                 return nothing;
             }
         };
-        Order::clear(path);
+        if let Err(error) = Order::clear(directory.folder()) {
+            warn!(directory = %path.display(), %error, "no order to forget is taken");
+        }
         let others = load(&directory, nothing.space.as_ref());
         match Writer::start(Arc::clone(&directory)) {
             Ok(writer) => Self {
@@ -106,7 +108,7 @@ impl Memory {
 
     /// A server that is no longer watched.
     pub(super) fn put(&mut self, server: Remembered) {
-        self.others.retain(|other| other.name != server.name);
+        self.others.retain(|other| !server.takes_the_place_of(other));
         if !is_others(&server) {
             self.others.push(server);
         }
@@ -116,10 +118,11 @@ impl Memory {
     pub(super) fn keep<'a>(&mut self, at: Moment, servers: impl Iterator<Item = &'a Server>) {
         let Some(kept) = &mut self.kept else { return };
         let document = document(at, servers, &self.others, self.space.as_ref());
-        let is_known = kept.last.as_ref().is_some_and(|(last, when)| {
-            let recent = at.since(*when) < CHILDREN_ARE_KEPT_EVERY;
-            document.tells_the_same_as(last) && (recent || document.names_the_same_as(last))
-        });
+        let is_known = !kept.writer.is_waited_for()
+            && kept.last.as_ref().is_some_and(|(last, when)| {
+                let recent = at.since(*when) < CHILDREN_ARE_KEPT_EVERY;
+                document.tells_the_same_as(last) && (recent || document.names_the_same_as(last))
+            });
         if !is_known && kept.writer.take(document.clone()) {
             kept.last = Some((document, at));
         }
@@ -140,11 +143,18 @@ impl Memory {
             return Vec::new();
         }
         kept.heard = Some(at);
-        let (orders, strange) = Order::waiting(kept.directory.folder().path());
+        let (orders, strange) = Order::take(kept.directory.folder());
         for file in strange {
             warn!(file = %file.display(), "no order, taken away");
         }
         orders
+    }
+
+    /// Answers an order that was obeyed, once what is known now is kept.
+    pub(super) fn answer_when_kept(&mut self, obeyed: Order) {
+        if let Some(kept) = &mut self.kept {
+            kept.writer.answer_with_the_next(obeyed);
+        }
     }
 
     /// Forgets a server that is not watched; else names all that are known besides.
@@ -212,7 +222,8 @@ fn document<'a>(
     // Everybody can have as many servers as he likes that are down.
     let servers = servers.filter(|it| it.may_be_up() || !is_of_others(it.observer.target()));
     let mut known: Vec<Remembered> = servers.map(|server| remembered(at, server)).collect();
-    let unwatched = others.iter().filter(|other| known.iter().all(|it| it.name != other.name));
+    let is_watched = |other: &&Remembered| known.iter().any(|it| it.takes_the_place_of(other));
+    let unwatched = others.iter().filter(|other| !is_watched(other));
     let unwatched: Vec<Remembered> = unwatched.cloned().collect();
     known.extend(unwatched);
     Document::new(space.cloned(), known)
@@ -246,7 +257,7 @@ fn warn_of(path: &Path, error: &StateError) {
             "make it, owned by the user that runs gracekeeper (systemd: StateDirectory=), or name \
              another as state_dir in [watch]"
         }
-        StateError::Exposed { .. } => "chown it to root and chmod it to 0700",
+        StateError::Exposed { .. } => "let root own what is named, and nobody else write it",
         StateError::Locked { .. } => {
             info!(%directory, "another gracekeeper keeps its state here, this one keeps none");
             return;
