@@ -18,7 +18,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
     ("expose::web_config", &["model", "clock", "expose"]),
     ("config", &["trusted_path"]),
     ("cli", &["config", "exit", "log_format", "version"]),
-    ("state", &["model", "decode", "clock", "track"]),
+    ("state", &["model", "decode", "clock", "track", "trusted_path"]),
     ("watch", &["model", "clock", "observe", "track", "expose", "state"]),
     ("command", &["*"]),
     ("program", &["model", "clock"]),
