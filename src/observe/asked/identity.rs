@@ -82,12 +82,12 @@ pub(super) fn has_own_mounts(table: &ProcessTable, process: ProcessId) -> Option
 /// The number of the mount at `/`; the last one hides those before it.
 fn root_mount(mounts: &[u8]) -> Option<Vec<u8>> {
     let lines = mounts.split(|byte| *byte == b'\n');
-    let at_root = lines.filter_map(|line| {
+    let mut at_root = lines.filter_map(|line| {
         let mut fields = line.split(|byte| *byte == b' ');
         let number = fields.next()?;
         (fields.nth(3)? == b"/").then(|| number.to_owned())
     });
-    at_root.last()
+    at_root.next_back()
 }
 
 #[cfg(test)]

@@ -117,10 +117,10 @@ impl Standing {
         let mut names_configuration = false;
         while let (Some(option), Some(value)) = (rest.next(), rest.next()) {
             match option.as_bytes() {
-                b"-c" | b"-C" => match included(value) {
-                    Some(None) => {}
-                    Some(Some(path)) => is_trusted_here(&path, value, own)?,
-                    None => return Err(refused(value)),
+                b"-c" | b"-C" => match directive(value) {
+                    Directive::Harmless => {}
+                    Directive::Include(path) => is_trusted_here(&path, value, own)?,
+                    Directive::Other => return Err(refused(value)),
                 },
                 b"-d" => {
                     names_configuration = true;
@@ -141,20 +141,31 @@ impl Standing {
     }
 }
 
-/// A directive that loads nothing, or the path that it includes; `None` if it may do anything.
-fn included(directive: &OsStr) -> Option<Option<PathBuf>> {
-    let text = directive.to_str()?.trim_ascii();
-    if text.contains(['\n', '$', '*', '?', '[', '\\']) {
-        return None;
+/// What a directive of the command line may lead to.
+enum Directive {
+    /// Loads nothing.
+    Harmless,
+    /// Whatever this path includes.
+    Include(PathBuf),
+    /// Anything.
+    Other,
+}
+
+fn directive(argument: &OsStr) -> Directive {
+    let text = argument.to_str().map(str::trim_ascii).unwrap_or_default();
+    let words = text.split_once(|letter: char| letter.is_ascii_whitespace());
+    let Some((name, value)) = words.filter(|_| !text.contains(['\n', '$', '*', '?', '[', '\\']))
+    else {
+        return Directive::Other;
+    };
+    let is = |other| name.eq_ignore_ascii_case(other);
+    if is("PidFile") {
+        Directive::Harmless
+    } else if is("Include") || is("IncludeOptional") {
+        Directive::Include(value.trim_ascii().trim_matches('"').into())
+    } else {
+        Directive::Other
     }
-    let (name, value) = text.split_once(|letter: char| letter.is_ascii_whitespace())?;
-    let value = value.trim_ascii().trim_matches('"');
-    if name.eq_ignore_ascii_case("pidfile") {
-        return Some(None);
-    }
-    let includes =
-        name.eq_ignore_ascii_case("include") || name.eq_ignore_ascii_case("includeoptional");
-    includes.then(|| Some(value.into()))
 }
 
 fn is_trusted_here(path: &Path, argument: &OsStr, own: u32) -> Result<(), AskError> {

@@ -147,6 +147,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "somebody else's process, to be refused")]
     fn a_parent_of_somebody_else_is_refused() {
         let (table, _) = this_process();
         // Root starts somebody else's; whoever is not root is somebody else to root.
