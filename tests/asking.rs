@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, Permissions},
-    io::Read as _,
+    io::{Read as _, Write as _},
     os::{
         fd::OwnedFd,
         unix::{fs::PermissionsExt as _, net::UnixStream, process::CommandExt as _},
@@ -19,7 +19,7 @@ use gracekeeper::{
         source::Why,
     },
     observe::{
-        asked::{Answer, AskError, Asker, Changes, ErrorLogPlace, Question},
+        asked::{Answer, AskError, Asker, Changes, ErrorLogPlace, Question, Surroundings},
         process_table::ProcessTable,
         reader::{self, Given, Request, Wanted},
         server_status::{StatusAsked, StatusAsker},
@@ -163,8 +163,8 @@ fn what_an_operator_says_goes_before_what_the_parent_says() {
     assert_eq!(answer.error_log, expected);
     assert_eq!(answer.includes, [other]);
     let given = format!("GRACEKEEPER_LOGS={}/logs\0LD_PRELOAD=/nowhere.so\0", directory.display());
-    let given =
-        Question { environment_file: None, environment: Some(given.into_bytes()), ..own.clone() };
+    let given = Surroundings { environment: Some(given.into_bytes()), identity: None };
+    let given = Question { environment_file: None, environment: Some(given), ..own.clone() };
     assert_eq!(ask(given).unwrap().error_log, expected);
     let relative = Question { arguments: Some(vec!["-d".into(), "here".into()]), ..own };
     assert_eq!(refusal(relative), "refused: the parent's -d is relative");
@@ -178,13 +178,26 @@ impl Impostor {
         let mut command = Command::new("/bin/sh");
         // `read` waits until it is killed.
         command.arg0(program).args(["-c", "read never"]).args(arguments);
+        Self::run(command, program, uid)
+    }
+
+    /// Runs the program itself, so that it is what it is called.
+    fn trapped(trap: &Trap, uid: Option<u32>) -> Self {
+        let mut command = Command::new(&trap.program);
+        command.args(["-c", &trap.script()]);
+        Self::run(command, &trap.program, uid)
+    }
+
+    fn run(mut command: Command, called: &Path, uid: Option<u32>) -> Self {
         command.stdin(std::process::Stdio::piped());
         if let Some(uid) = uid {
             command.uid(uid);
         }
         let impostor = Self(command.spawn().unwrap());
         let line = format!("/proc/{}/cmdline", impostor.0.id());
-        eventually("it has a command line", || !fs::read(&line).unwrap().is_empty());
+        eventually("it is called so", || {
+            fs::read(&line).unwrap().starts_with(called.as_os_str().as_encoded_bytes())
+        });
         impostor
     }
 
@@ -200,32 +213,105 @@ impl Drop for Impostor {
     }
 }
 
-/// A program that leaves a trace if it is ever run.
-fn trap() -> (TempDir, PathBuf) {
-    let directory = tempfile::tempdir().unwrap();
-    fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
-    let program = directory.path().join("httpd");
-    let trace = directory.path().join("was-run");
-    fs::write(&program, format!("#!/bin/sh\necho yes > {}\n", trace.display())).unwrap();
-    fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
-    (directory, program)
+/// A program that leaves a trace whenever it is run with the arguments that it was started with.
+struct Trap {
+    directory: TempDir,
+    program: PathBuf,
+}
+
+impl Trap {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+        let program = directory.path().join("httpd");
+        fs::copy("/bin/sh", &program).unwrap();
+        fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+        Self { directory, program }
+    }
+
+    fn trace(&self) -> PathBuf {
+        self.directory.path().join("was-run")
+    }
+
+    fn script(&self) -> String {
+        format!("echo yes > {}; read never; exit 0", self.trace().display())
+    }
+
+    /// The start of the impostor itself leaves one.
+    fn set(&self) {
+        eventually("it was started", || self.trace().exists());
+        fs::remove_file(self.trace()).unwrap();
+    }
 }
 
 #[test]
 fn a_program_that_others_may_write_is_not_run() {
-    let (directory, program) = trap();
-    let impostor = Impostor::start(&program, None, &[]);
+    let trap = Trap::new();
+    let impostor = Impostor::trapped(&trap, None);
+    trap.set();
     let error = ask(impostor.question()).unwrap_err();
     assert!(matches!(error, AskError::Silent { .. }), "nobody else may write it: {error}");
-    let trace = directory.path().join("was-run");
-    fs::remove_file(&trace).unwrap();
-    for (path, mode) in [(program.as_path(), 0o775), (directory.path(), 0o777)] {
+    fs::remove_file(trap.trace()).unwrap();
+    for (path, mode) in [(trap.program.as_path(), 0o775), (trap.directory.path(), 0o777)] {
         fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
         let refused = refusal(impostor.question());
         assert!(refused.starts_with("refused: others may write "), "{refused}");
         fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
     }
-    assert!(!trace.exists());
+    assert!(!trap.trace().exists());
+}
+
+#[test]
+fn a_parent_that_runs_something_else_than_it_is_called_is_not_asked() {
+    let trap = Trap::new();
+    let mut command = Command::new("/bin/sh");
+    command.arg0(&trap.program).args(["-c", &trap.script()]);
+    let impostor = Impostor::run(command, &trap.program, None);
+    trap.set();
+    let refused = refusal(impostor.question());
+    assert!(refused.starts_with("refused: the parent is called "), "{refused}");
+    assert!(!trap.trace().exists());
+}
+
+#[test]
+fn what_a_parent_in_another_mount_namespace_names_is_not_loaded() {
+    if !geteuid().is_root() {
+        return not_tested("nobody else can make a mount namespace");
+    }
+    let trap = Trap::new();
+    let mut command = Command::new("unshare");
+    command.arg("-m").arg(&trap.program).args(["-c", &trap.script()]);
+    let impostor = Impostor::run(command, &trap.program, None);
+    trap.set();
+    let refused = refusal(impostor.question());
+    assert!(refused.contains("mounts may not be one's own, was started with echo"), "{refused}");
+    assert!(!trap.trace().exists());
+}
+
+#[test]
+fn an_included_file_that_others_may_write_is_not_read_again() {
+    let httpd = Httpd::builder(Mpm::Event).extra("IncludeOptional conf.d/*.conf").start();
+    let directory = httpd.directory().join("conf.d");
+    fs::create_dir(&directory).unwrap();
+    let included = directory.join("a.conf");
+    fs::write(&included, "ErrorLog syslog\n").unwrap();
+    fs::set_permissions(&included, Permissions::from_mode(0o644)).unwrap();
+    let (ear, wake) = ear();
+    let asker = Asker::start(table(), wake).unwrap();
+    let ask = || {
+        asker.ask(5, question(identity(httpd.pid())));
+        listen(&ear);
+        asker.answers().next().unwrap().result
+    };
+    assert_eq!(ask().unwrap().error_log, Some(ErrorLogPlace::Syslog));
+    ask().unwrap();
+    fs::set_permissions(&included, Permissions::from_mode(0o666)).unwrap();
+    let error = ask().unwrap_err();
+    assert_eq!(error.why(), Why::Permission);
+    let expected = format!("refused: others may write {}", included.display());
+    assert!(error.to_string().starts_with(&expected), "{error}");
+    fs::set_permissions(&included, Permissions::from_mode(0o644)).unwrap();
+    ask().unwrap();
 }
 
 #[test]
@@ -243,21 +329,23 @@ fn a_configuration_that_others_may_write_is_not_read() {
     assert!(refused.starts_with(&expected), "{refused}");
 }
 
+/// Said, not left out in silence.
+fn not_tested(why: &str) {
+    let _ = writeln!(std::io::stderr(), "not tested, as this is not root: {why}");
+}
+
 #[test]
 fn root_runs_nothing_for_another_users_parent() {
-    let (directory, program) = trap();
     if !geteuid().is_root() {
-        // Nobody else's process can be started; one's own is believed.
-        let impostor = Impostor::start(&program, None, &[]);
-        assert!(matches!(ask(impostor.question()), Err(AskError::Silent { .. })));
-        return;
+        return not_tested("nobody else's process can be started");
     }
-    let impostor = Impostor::start(&program, Some(65534), &[]);
+    let trap = Trap::new();
+    let impostor = Impostor::trapped(&trap, Some(65534));
     let refused = refusal(impostor.question());
     assert!(refused.starts_with("refused: the parent belongs to uid 65534"), "{refused}");
-    let configured = Question { program: Some(program.clone()), ..impostor.question() };
+    let configured = Question { program: Some(trap.program.clone()), ..impostor.question() };
     assert!(refusal(configured).starts_with("refused: the parent belongs to uid 65534"));
-    assert!(!directory.path().join("was-run").exists());
+    assert!(!trap.trace().exists());
 }
 
 #[test]

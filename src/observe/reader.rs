@@ -2,7 +2,7 @@
 //! hands over plain numbers.
 //!
 //! A request is a process's identity, an answer its decoded scoreboard, the environment of one that
-//! has a scoreboard, or a closed reason. The other side names no path and no address, so the most
+//! has a scoreboard, in which namespaces it lives, or a closed reason. The other side names no path and no address, so the most
 //! that it can ask for is this.
 
 use std::{
@@ -19,6 +19,7 @@ use procfs::process::{MMPermissions, MemoryMap};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    asked::Identity,
     environment,
     process_table::{ProcessTable, Row, proc_why, why},
 };
@@ -63,6 +64,8 @@ pub enum Wanted {
     Scoreboard,
     /// The environment that it was started with.
     Environment,
+    /// Its namespaces, root directory and program.
+    Identity,
 }
 
 /// What is answered.
@@ -81,6 +84,8 @@ pub enum Given {
     Scoreboard(Result<Scoreboard, Why>),
     /// Assignments that end in NUL, or why there are none.
     Environment(Result<Vec<u8>, Why>),
+    /// Where it lives, or why that cannot be told.
+    Identity(Result<Identity, Why>),
 }
 
 /// Where a parent's scoreboard was found.
@@ -130,6 +135,7 @@ pub fn serve(table: &ProcessTable, mut stream: impl Read + Write) -> io::Result<
         let given = match request.wanted {
             Wanted::Scoreboard => Given::Scoreboard(read(table, request.parent, known)),
             Wanted::Environment => Given::Environment(environment(table, request.parent, known)),
+            Wanted::Identity => Given::Identity(Identity::of(table, request.parent)),
         };
         send(&mut stream, &Answer { serial: request.serial, given })?;
     }

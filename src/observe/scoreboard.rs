@@ -12,6 +12,7 @@ use std::{
 };
 
 use super::{
+    asked::Surroundings,
     error_log::{client::LogReader, message},
     reader::{Answer, Given, Request, Wanted, send, take_frame},
 };
@@ -62,17 +63,23 @@ impl ScoreboardReader {
         match self.give(parent, Wanted::Scoreboard) {
             Ok(Given::Scoreboard(Ok(scoreboard))) => Part::Seen(scoreboard),
             Ok(Given::Scoreboard(Err(why))) | Err(why) => Part::Unseen(why),
-            Ok(Given::Environment(_)) => Part::Unseen(Why::Other),
+            Ok(Given::Environment(_) | Given::Identity(_)) => Part::Unseen(Why::Other),
         }
     }
 
-    /// Asks for the environment that a parent was started with: assignments that end in NUL, at
-    /// most [`super::environment::LONGEST`] bytes. Where this process may read it, it need not ask.
-    pub fn environment(&mut self, parent: ProcessId) -> Result<Vec<u8>, Why> {
-        match self.give(parent, Wanted::Environment)? {
-            Given::Environment(environment) => environment,
-            Given::Scoreboard(_) => Err(Why::Other),
-        }
+    /// Asks for what only the reading process may see of where a parent runs: its environment, at
+    /// most [`super::environment::LONGEST`] bytes, and its namespaces. What it may not see either is
+    /// left out; an error is one of the way to it.
+    pub fn environment(&mut self, parent: ProcessId) -> Result<Surroundings, Why> {
+        let environment = match self.give(parent, Wanted::Environment)? {
+            Given::Environment(environment) => environment.ok(),
+            Given::Scoreboard(_) | Given::Identity(_) => return Err(Why::Other),
+        };
+        let identity = match self.give(parent, Wanted::Identity)? {
+            Given::Identity(identity) => identity.ok(),
+            Given::Scoreboard(_) | Given::Environment(_) => return Err(Why::Other),
+        };
+        Ok(Surroundings { environment, identity })
     }
 
     fn give(&mut self, parent: ProcessId, wanted: Wanted) -> Result<Given, Why> {

@@ -1,8 +1,10 @@
 //! The thread that asks: one question at a time, of each server the latest.
 
 use std::{
+    collections::BTreeMap,
     io,
     os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
     sync::mpsc,
     thread::{Builder, JoinHandle},
 };
@@ -10,7 +12,10 @@ use std::{
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::{Asked, Question, question};
-use crate::observe::{process_table::ProcessTable, wake::Wake};
+use crate::{
+    model::process::ProcessId,
+    observe::{process_table::ProcessTable, wake::Wake},
+};
 
 /// Asks on a thread of its own; dropped, it ends a question that is still open.
 #[derive(Debug)]
@@ -63,6 +68,9 @@ impl Drop for Asker {
     }
 }
 
+/// Of each server the parent that answered, and the files that its configuration is made of.
+type Known = BTreeMap<usize, (ProcessId, Vec<PathBuf>)>;
+
 fn serve(
     table: &ProcessTable,
     asked: &mpsc::Receiver<(usize, Question)>,
@@ -70,6 +78,7 @@ fn serve(
     mut answer: impl FnMut(Asked) -> bool,
 ) {
     let mut waiting = Vec::new();
+    let mut known: Known = BTreeMap::new();
     loop {
         if waiting.is_empty() {
             let Ok(first) = asked.recv() else { return };
@@ -79,7 +88,14 @@ fn serve(
             enqueue(&mut waiting, server, question);
         }
         let (server, question) = waiting.remove(0);
-        let result = question::answer(table, &question, cancelled.as_fd());
+        let result = {
+            let earlier = known.get(&server).filter(|(parent, _)| *parent == question.parent);
+            let earlier = earlier.map(|(_, files)| files.as_slice()).unwrap_or_default();
+            question::answer(table, &question, earlier, cancelled.as_fd())
+        };
+        if let Ok(answer) = &result {
+            known.insert(server, (question.parent, answer.includes.clone()));
+        }
         if result.as_ref().is_err_and(super::AskError::is_cancelled) {
             return;
         }

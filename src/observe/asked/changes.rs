@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::model::time::Timestamp;
+use crate::{clock, model::time::Timestamp};
 
 /// The kernel stamps a file with the clock of its last tick.
 const TICK: i64 = 10_000;
@@ -17,7 +17,10 @@ const TICK: i64 = 10_000;
 /// What is remembered of the files.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
+    /// `None` is a value too: it cannot be looked at.
     stamps: Vec<(PathBuf, Option<Stamp>)>,
+    /// One may have changed while httpd was asked.
+    are_late: bool,
 }
 
 /// What tells one content of a path from another.
@@ -40,17 +43,24 @@ impl Changes {
         let main = files.first().and_then(|file| file.parent());
         let directories = directories.into_iter().filter(|directory| Some(*directory) != main);
         let paths = directories.chain(files.iter().map(PathBuf::as_path));
-        let stamps = paths.map(|path| {
-            let stamp = stamp(path).filter(|stamp| stamp.changed_at() < asked.as_micros() - TICK);
-            (path.to_owned(), stamp)
-        });
-        Self { stamps: stamps.collect() }
+        let stamps = paths.map(|path| (path.to_owned(), stamp(path))).collect();
+        Self::between(asked, clock::now().wall, stamps)
+    }
+
+    fn between(asked: Timestamp, now: Timestamp, stamps: Vec<(PathBuf, Option<Stamp>)>) -> Self {
+        let (from, to) = (asked.as_micros() - TICK, now.as_micros() + TICK);
+        // A stamp of the future was made before the clock was set back: it says nothing of today.
+        let while_asked = |stamp: &Stamp| (from..=to).contains(&stamp.changed_at());
+        // With a clock that was set back meanwhile no stamp can be compared with it.
+        let are_late =
+            now < asked || stamps.iter().filter_map(|(_, it)| it.as_ref()).any(while_asked);
+        Self { stamps, are_late }
     }
 
     /// One of them is not what it was; to be asked at most once an interval, as it looks at each.
     #[must_use]
     pub fn have_come(&self) -> bool {
-        self.stamps.iter().any(|(path, known)| known.is_none() || stamp(path) != *known)
+        self.are_late || self.stamps.iter().any(|(path, known)| stamp(path) != *known)
     }
 }
 
@@ -76,7 +86,6 @@ fn stamp(path: &Path) -> Option<Stamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
 
     struct Files {
         _directory: tempfile::TempDir,
@@ -93,8 +102,14 @@ mod tests {
         Files { _directory: directory, files: files.into() }
     }
 
-    fn later() -> Timestamp {
-        Timestamp::from_micros(clock::now().wall.as_micros() + 60_000_000)
+    fn later(seconds: i64) -> Timestamp {
+        Timestamp::from_micros(clock::now().wall.as_micros() + seconds * 1_000_000)
+    }
+
+    /// Asked long after the files were written, and answered at once.
+    fn remembered(files: &[PathBuf]) -> Changes {
+        let stamps = Changes::since(later(-1), files).stamps;
+        Changes::between(later(60), later(61), stamps)
     }
 
     #[test]
@@ -118,7 +133,7 @@ mod tests {
             let old = std::time::SystemTime::UNIX_EPOCH;
             let included = fs::File::open(files.files.last().unwrap()).unwrap();
             included.set_modified(old).unwrap();
-            let known = Changes::since(later(), &files.files);
+            let known = remembered(&files.files);
             assert!(!known.have_come(), "{number}");
             let before = stamp(files.files.last().unwrap());
             loop {
@@ -135,15 +150,38 @@ mod tests {
     #[test]
     fn what_changed_while_httpd_was_asked_has_changed() {
         let files = files();
-        let earlier = Timestamp::from_micros(clock::now().wall.as_micros() - 60_000_000);
-        assert!(Changes::since(earlier, &files.files).have_come());
-        assert!(!Changes::since(later(), &files.files).have_come());
+        assert!(Changes::since(later(-60), &files.files).have_come());
+        assert!(!remembered(&files.files).have_come());
+    }
+
+    #[test]
+    fn what_is_not_there_stays_so_until_it_comes() {
+        let files = files();
+        let gone = files.files.last().unwrap().with_file_name("gone/x.conf");
+        let known = remembered(std::slice::from_ref(&gone));
+        assert!(!known.have_come());
+        fs::create_dir(gone.parent().unwrap()).unwrap();
+        fs::write(&gone, "").unwrap();
+        assert!(known.have_come());
+    }
+
+    #[test]
+    fn a_stamp_of_the_future_is_a_change_only_when_it_is_another_one() {
+        let files = files();
+        let stamps = Changes::since(later(-1), &files.files).stamps;
+        // Written before the clock was set back by a minute.
+        let known = Changes::between(later(-60), later(-59), stamps.clone());
+        assert!(!known.have_come());
+        fs::write(files.files.first().unwrap(), "###\n").unwrap();
+        assert!(known.have_come());
+        let set_back = Changes::between(later(60), later(30), stamps);
+        assert!(set_back.have_come(), "it was set back while httpd was asked");
     }
 
     #[test]
     fn a_busy_directory_of_the_main_configuration_is_no_change() {
         let files = files();
-        let known = Changes::since(later(), &files.files);
+        let known = remembered(&files.files);
         fs::write(files.files.first().unwrap().with_file_name("other"), "").unwrap();
         assert!(!known.have_come());
     }

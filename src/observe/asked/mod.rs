@@ -6,7 +6,9 @@
 
 mod asker;
 mod changes;
+mod identity;
 mod question;
+mod standing;
 mod surroundings;
 mod trust;
 
@@ -14,7 +16,7 @@ use std::{ffi::OsString, io, path::PathBuf, process::ExitStatus};
 
 use thiserror::Error;
 
-pub use self::{asker::Asker, changes::Changes};
+pub use self::{asker::Asker, changes::Changes, identity::Identity};
 pub use crate::decode::run_configuration::ErrorLogPlace;
 use crate::{
     model::{process::ProcessId, source::Why, time::Moment},
@@ -33,9 +35,17 @@ pub struct Question {
     pub arguments: Option<Vec<OsString>>,
     /// The absolute path of the shell script that sets its environment, which an operator named.
     pub environment_file: Option<PathBuf>,
-    /// The parent's environment as the reading process gave it, in assignments that end in NUL;
-    /// `None` where it did not, or was not asked.
+    /// What the reading process told; `None` where it did not, or was not asked.
+    pub environment: Option<Surroundings>,
+}
+
+/// Where a parent runs, as the reading process told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Surroundings {
+    /// Its environment, in assignments that end in NUL.
     pub environment: Option<Vec<u8>>,
+    /// Its namespaces, root directory and program.
+    pub identity: Option<Identity>,
 }
 
 /// What httpd says of itself.
@@ -82,6 +92,35 @@ pub enum AskError {
         /// gracekeeper's.
         own: u32,
     },
+    /// Its namespaces, its root directory or its program are not to be seen, so that it may be a
+    /// container's.
+    #[error(
+        "refused: whether the parent's namespaces and program are one's own cannot be told: {}",
+        .0.label()
+    )]
+    Unidentified(Why),
+    /// Its paths are not paths here.
+    #[error("refused: the parent lives in another {what}, as a container's does")]
+    Elsewhere {
+        /// What is another one.
+        what: &'static str,
+    },
+    /// It is not what it is called.
+    #[error("refused: the parent is called {}, but runs {running}", .program.display())]
+    Impostor {
+        /// The program that would have been run.
+        program: PathBuf,
+        /// The one that runs.
+        running: String,
+    },
+    /// Who lives among other mounts may name only what belongs to this system.
+    #[error(
+        "refused: the parent, whose mounts may not be one's own, was started with {argument}, which is not of this system"
+    )]
+    Argument {
+        /// The argument.
+        argument: String,
+    },
     /// Others could change what would be run, or read as a script.
     #[error("refused: {0}")]
     Distrusted(Distrust),
@@ -126,7 +165,12 @@ impl AskError {
             Self::Distrusted(Distrust::Unseen { source, .. }) | Self::Program { source, .. } => {
                 super::process_table::why(source)
             }
-            Self::Stranger { .. } | Self::Distrusted(Distrust::Exposed { .. }) => Why::Permission,
+            Self::Stranger { .. }
+            | Self::Unidentified(_)
+            | Self::Elsewhere { .. }
+            | Self::Impostor { .. }
+            | Self::Argument { .. }
+            | Self::Distrusted(Distrust::Exposed { .. }) => Why::Permission,
             Self::Distrusted(Distrust::NotAFile { .. } | Distrust::Nowhere { .. })
             | Self::RelativeRoot
             | Self::Failed { .. }

@@ -3,11 +3,11 @@
 use std::{
     ffi::{OsStr, OsString},
     os::{fd::BorrowedFd, unix::ffi::OsStrExt},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
-use super::{Answer, AskError, Question, surroundings, trust};
+use super::{Answer, AskError, Question, standing, surroundings, trust};
 use crate::{
     clock,
     decode::{
@@ -28,10 +28,11 @@ const LONGEST_TAIL: usize = 500;
 const CONFIGURATION: &str = "DUMP_RUN_CFG";
 const INCLUDES: &str = "DUMP_INCLUDES";
 
-/// Asks; 10 s for each program that it takes.
+/// Asks; 10 s for each program that it takes. `known` are the files of an earlier answer.
 pub(super) fn answer(
     table: &ProcessTable,
     question: &Question,
+    known: &[PathBuf],
     cancelled: BorrowedFd<'_>,
 ) -> Result<Answer, AskError> {
     let (at, own) = (clock::now(), trust::own_user());
@@ -47,9 +48,14 @@ pub(super) fn answer(
     }
     let called = question.program.clone().unwrap_or_else(|| command_line(&told).program);
     trust::configuration(&line(&called, &arguments), own)?;
-    let environment = surroundings::variables(table, question, own, cancelled)?;
+    let standing = standing::of(table, question, own)?;
+    standing.allows_arguments(question, &called, &arguments, own)?;
+    standing::includes(known, own)?;
+    let environment = surroundings::variables(table, question, &standing, own, cancelled)?;
     let search = surroundings::search_path(&environment);
-    let program = trust::program(table, question.parent, &called, Some(&search), own)?;
+    let executable = standing.executable();
+    let program = trust::program(table, question.parent, &called, executable, &search, own)?;
+    standing.allows_program(question, &program)?;
     // What was read so far was the parent's only if it still is that parent.
     trust::owner(table, question.parent, own)?;
     let ask = |defines: &[&str]| {
@@ -87,7 +93,7 @@ pub(super) fn answer(
 }
 
 /// The command line that the program will be called with, for what it tells of the configuration.
-fn line(program: &Path, arguments: &[OsString]) -> CommandLine {
+pub(super) fn line(program: &Path, arguments: &[OsString]) -> CommandLine {
     let words = [program.as_os_str()].into_iter().chain(arguments.iter().map(OsString::as_os_str));
     let bytes: Vec<&[u8]> = words.map(OsStr::as_bytes).collect();
     command_line(&bytes.join(&0))

@@ -1,12 +1,12 @@
 //! The environment in which httpd is asked: its configuration may refer to every variable of it.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     os::{fd::BorrowedFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
 };
 
-use super::{AskError, Question, question::PATIENCE, question::tail, trust};
+use super::{AskError, Question, question::PATIENCE, question::tail, standing::Standing, trust};
 use crate::{
     observe::{environment, process_table::ProcessTable},
     program::{Hearing, hear},
@@ -34,6 +34,7 @@ pub(super) type Variables = Vec<(OsString, OsString)>;
 pub(super) fn variables(
     table: &ProcessTable,
     question: &Question,
+    standing: &Standing,
     own: u32,
     cancelled: BorrowedFd<'_>,
 ) -> Result<Variables, AskError> {
@@ -42,9 +43,14 @@ pub(super) fn variables(
         // Named and not there is a mistake, which the shell tells of.
         return of_script(script.as_deref().unwrap_or(file), cancelled);
     }
-    let given = question.environment.clone();
-    if let Some(given) = given.or_else(|| environment::of(table, question.parent).ok()) {
-        return Ok(cleared(&given));
+    let told = question.environment.as_ref().and_then(|told| told.environment.clone());
+    if let Some(given) = told.or_else(|| environment::of(table, question.parent).ok()) {
+        let mut variables = cleared(&given);
+        if !standing.is_here {
+            variables.retain(|(name, _)| is_of_httpd_alone(name));
+            variables.extend(minimal());
+        }
+        return Ok(variables);
     }
     for script in SCRIPTS {
         if let Some(file) = trust::script(Path::new(script), own)? {
@@ -85,6 +91,12 @@ fn cleared(assignments: &[u8]) -> Variables {
     variables
 }
 
+/// Every other variable may have a library load what it names: `OPENSSL_CONF`, `GCONV_PATH`,
+/// `PHPRC`, and many more.
+fn is_of_httpd_alone(name: &OsStr) -> bool {
+    [&b"APACHE_"[..], b"HTTPD_"].iter().any(|prefix| name.as_bytes().starts_with(prefix))
+}
+
 fn minimal() -> Variables {
     [("PATH", PATH), ("LANG", "C")].map(|(name, value)| (name.into(), value.into())).into()
 }
@@ -97,11 +109,13 @@ mod tests {
 
     use super::*;
     use crate::model::{process::Pid, process::ProcessId, time::Uptime};
+    use crate::observe::asked::Surroundings;
 
     fn ask(question: &Question) -> Result<Variables, AskError> {
         let (cancelled, _cancel) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         let table = ProcessTable::new("/proc".into());
-        variables(&table, question, trust::own_user(), cancelled.as_fd())
+        let standing = Standing::assumed(true);
+        variables(&table, question, &standing, trust::own_user(), cancelled.as_fd())
     }
 
     fn question() -> Question {
@@ -161,10 +175,27 @@ mod tests {
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
+    fn told(environment: Vec<u8>) -> Question {
+        let told = Surroundings { environment: Some(environment), identity: None };
+        Question { environment: Some(told), ..question() }
+    }
+
+    #[test]
+    fn of_a_parent_among_other_mounts_only_httpds_own_variables_are_taken() {
+        let (cancelled, _cancel) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let table = ProcessTable::new("/proc".into());
+        let question = told(b"APACHE_LOG_DIR=/l\0OPENSSL_CONF=/x\0PATH=/evil\0".to_vec());
+        let standing = Standing::assumed(false);
+        let read = variables(&table, &question, &standing, 0, cancelled.as_fd()).unwrap();
+        assert_eq!(value(&read, "APACHE_LOG_DIR"), Some("/l"));
+        assert_eq!(value(&read, "OPENSSL_CONF"), None);
+        assert_eq!(search_path(&read), Path::new(PATH));
+    }
+
     #[test]
     fn the_parents_own_environment_goes_before_a_distributions() {
         let given = b"A=1\0LD_LIBRARY_PATH=/x\0LISTEN_FDS=1\0PATH=/own\0".to_vec();
-        let variables = ask(&Question { environment: Some(given), ..question() }).unwrap();
+        let variables = ask(&told(given)).unwrap();
         assert_eq!(variables.len(), 2);
         assert_eq!(search_path(&variables), Path::new("/own"));
     }

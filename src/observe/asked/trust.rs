@@ -11,7 +11,7 @@ use std::{
 
 use rustix::process::geteuid;
 
-use super::AskError;
+use super::{AskError, identity::undeleted};
 use crate::{
     decode::command_line::CommandLine,
     model::process::ProcessId,
@@ -51,27 +51,21 @@ pub(super) fn program(
     table: &ProcessTable,
     parent: ProcessId,
     called: &Path,
-    search: Option<&Path>,
+    executable: Option<PathBuf>,
+    search: &Path,
     own: u32,
 ) -> Result<PathBuf, AskError> {
     if called.is_absolute() {
         return trusted_file(called, own).map_err(AskError::Distrusted);
     }
-    let told = fs::read_link(table.path(parent.pid, "exe"));
+    let told = executable.map_or_else(|| fs::read_link(table.path(parent.pid, "exe")), Ok);
     let file = match told {
-        Ok(file) => undeleted(file),
+        Ok(file) => undeleted(&file).unwrap_or(file),
         // A process that holds no capability cannot tell root's: httpd's own image calls it `httpd`.
-        Err(source) => {
-            found(called, search).ok_or(AskError::Program { program: called.to_owned(), source })?
-        }
+        Err(source) => found(called, Some(search))
+            .ok_or(AskError::Program { program: called.to_owned(), source })?,
     };
     trusted_file(&file, own).map_err(AskError::Distrusted)
-}
-
-/// After an upgrade the new program has the name of the old one, which is deleted.
-fn undeleted(file: PathBuf) -> PathBuf {
-    let text = file.to_str().and_then(|text| text.strip_suffix(" (deleted)"));
-    text.map(PathBuf::from).unwrap_or(file)
 }
 
 fn found(name: &Path, search: Option<&Path>) -> Option<PathBuf> {
@@ -87,7 +81,12 @@ fn found(name: &Path, search: Option<&Path>) -> Option<PathBuf> {
 /// it can be told which it is. One that cannot be looked at, httpd will say so of.
 pub(super) fn configuration(line: &CommandLine, own: u32) -> Result<(), AskError> {
     let Some(path) = main_configuration::path(line) else { return Ok(()) };
-    match trusted_file(&path, own) {
+    unexposed(&path, own)
+}
+
+/// Nobody but root and `own` can change a file, as far as it can be looked at.
+pub(super) fn unexposed(path: &Path, own: u32) -> Result<(), AskError> {
+    match trusted_file(path, own) {
         Err(distrust @ Distrust::Exposed { .. }) => Err(AskError::Distrusted(distrust)),
         Ok(_)
         | Err(Distrust::Unseen { .. } | Distrust::NotAFile { .. } | Distrust::Nowhere { .. }) => {
@@ -109,7 +108,13 @@ pub(super) fn script(path: &Path, own: u32) -> Result<Option<PathBuf>, AskError>
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::{
+        os::unix::{
+            fs::{PermissionsExt as _, symlink},
+            process::CommandExt as _,
+        },
+        process::{Command, Stdio},
+    };
 
     use super::*;
     use crate::model::{process::Pid, time::Uptime};
@@ -142,30 +147,43 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "somebody else's process, to be refused")]
     fn a_parent_of_somebody_else_is_refused() {
-        let (table, id) = this_process();
-        let own = own_user();
-        if own == 0 {
-            return owner(&table, id, 4711).unwrap();
+        let (table, _) = this_process();
+        // Root starts somebody else's; whoever is not root is somebody else to root.
+        let mut other = None;
+        let pid = if own_user() == 0 {
+            let child = Command::new("/bin/cat").uid(4711).stdin(Stdio::piped()).spawn().unwrap();
+            other.insert(child).id()
+        } else {
+            std::process::id()
+        };
+        let pid = Pid::new(i32::try_from(pid).unwrap()).unwrap();
+        let id = table.row(pid).unwrap().id;
+        let owned_by = if own_user() == 0 { 4711 } else { own_user() };
+        let error = owner(&table, id, 0).unwrap_err();
+        let expected = format!("refused: the parent belongs to uid {owned_by}");
+        assert!(error.to_string().starts_with(&expected), "{error}");
+        if let Some(mut other) = other {
+            other.kill().unwrap();
+            other.wait().unwrap();
         }
-        let error = owner(&table, id, own + 1).unwrap_err();
-        assert!(
-            error.to_string().starts_with(&format!("refused: the parent belongs to uid {own}"))
-        );
     }
 
     #[test]
     fn the_program_is_the_called_one_or_that_of_the_kernel() {
         let (table, id) = this_process();
         let own = own_user();
-        let shell = program(&table, id, Path::new("/bin/sh"), None, own).unwrap();
+        let shell = program(&table, id, Path::new("/bin/sh"), None, Path::new(""), own).unwrap();
         assert_eq!(shell, Path::new("/bin/sh").canonicalize().unwrap());
         let exe = env::current_exe().unwrap();
-        match program(&table, id, Path::new("httpd"), None, own) {
+        match program(&table, id, Path::new("httpd"), None, Path::new(""), own) {
             Ok(found) => assert_eq!(found, exe.canonicalize().unwrap()),
             Err(error) => assert!(error.to_string().starts_with("refused: others may"), "{error}"),
         }
-        assert_eq!(undeleted("/usr/sbin/httpd (deleted)".into()), Path::new("/usr/sbin/httpd"));
+        let replaced = Some(PathBuf::from("/bin/sh (deleted)"));
+        let found = program(&table, id, Path::new("httpd"), replaced, Path::new(""), own).unwrap();
+        assert_eq!(found, shell);
     }
 
     #[test]
@@ -186,12 +204,12 @@ mod tests {
         fs::write(&file, "").unwrap();
         for (mode, path) in [(0o755, &file), (0o777, &file)] {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-            let result = program(&table, id, &file, None, own_user());
+            let result = program(&table, id, &file, None, Path::new(""), own_user());
             assert_eq!(result.is_ok(), mode == 0o755, "{result:?}");
         }
         let link = directory.path().join("link");
         symlink(&file, &link).unwrap();
-        let error = program(&table, id, &link, None, own_user()).unwrap_err();
+        let error = program(&table, id, &link, None, Path::new(""), own_user()).unwrap_err();
         assert!(error.to_string().contains("httpd: its mode is 0777"), "{error}");
         assert_eq!(error.why(), crate::model::source::Why::Permission);
     }
