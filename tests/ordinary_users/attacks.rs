@@ -10,7 +10,7 @@ use std::{
 
 use rustix::process::Signal;
 
-use super::{MOMENT, assert_never_wrong, living, over, seen_serving, watched};
+use super::{MOMENT, assert_never_wrong, living, looked_twice, over, seen_serving, watched};
 use crate::harness::{
     Gracekeeper, Httpd, Mpm, Process, configuration::Builder, eventually, http, under_every_mpm,
 };
@@ -72,6 +72,12 @@ fn reaped(children: &[Process]) {
     });
 }
 
+/// httpd has children again, and looks have found them.
+fn serves_again(httpd: &Httpd, gracekeeper: &Gracekeeper) {
+    eventually("httpd serves", || httpd.generation());
+    looked_twice(gracekeeper);
+}
+
 fn gracefully_after(httpd: Builder, ending: Signal) {
     let Some((httpd, gracekeeper)) = watched(httpd) else { return };
     for gap in [0, 2, 10, 18, 40, 120, 240] {
@@ -82,7 +88,7 @@ fn gracefully_after(httpd: Builder, ending: Signal) {
         httpd.signal(Signal::USR1);
         let metrics = over(&httpd, &gracekeeper);
         assert_never_wrong(&httpd, &metrics);
-        seen_serving(&httpd, &gracekeeper);
+        serves_again(&httpd, &gracekeeper);
     }
 }
 
@@ -94,7 +100,7 @@ fn children_that_were_killed_before_a_graceful_restart_prove_nothing(mpm: Mpm) {
         httpd.signal(Signal::USR1);
         let metrics = over(&httpd, &gracekeeper);
         assert_never_wrong(&httpd, &metrics);
-        seen_serving(&httpd, &gracekeeper);
+        serves_again(&httpd, &gracekeeper);
     }
 }
 
@@ -104,7 +110,9 @@ fn children_that_are_stopped_in_a_hard_restart_prove_nothing(mpm: Mpm) {
             return;
         };
         // httpd looks after its children 16 ms after the signal, and takes stopped ones for dead.
-        for gap in [5, 14, 16, 17, 18, 19, 20, 21, 22, 25, 30, 60] {
+        // Who goes on between that look and ours, in the next few milliseconds, is not told from
+        // one that was never stopped: see the decisions.
+        for gap in [5, 12, 25, 30, 60] {
             let family = children(&httpd);
             signal(&family, Signal::STOP);
             httpd.signal(Signal::HUP);
