@@ -164,6 +164,8 @@ fn several_restarts_that_nobody_saw_are_all_counted() {
     httpd.oracle().after_restarts(2);
     httpd.graceful();
     httpd.oracle().after_restarts(3);
+    // Before its first child lives, nothing tells whether the last restart is over.
+    eventually("the last generation serves", || httpd.generation() == Some(3));
     let gracekeeper = left.start_again();
     let metrics = gracekeeper.wait_until("they are counted", |metrics| {
         metrics.total("httpd_restarts_total", &[]) >= 3.0
