@@ -12,7 +12,8 @@
 //! - [`state`]: what one run leaves to the next
 //! - [`watch`]: the shell around them: triggers looks, owns the trackers, publishes
 //! - [`program`], [`demo`]: starts programs; a private httpd to look at, and what happens to it
-//! - [`trusted_path`]: what may be run or read on its owner's behalf
+//! - [`trusted_path`], [`file_stamp`]: what may be run or read on its owner's behalf; whether a
+//!   file is still the one that was looked at
 //! - [`command`], [`cli`], [`config`]: what an operator types
 //! - [`log_format`], [`exit`], [`version`]: what an operator gets to see of the program itself
 //!
@@ -47,6 +48,7 @@ pub mod decode;
 pub mod demo;
 pub mod exit;
 pub mod expose;
+pub mod file_stamp;
 pub mod log_format;
 pub mod model;
 pub mod observe;

@@ -8,7 +8,6 @@
 mod client_certificate;
 mod document;
 mod file;
-mod fingerprint;
 mod http;
 mod tls;
 mod tls_names;

@@ -130,8 +130,12 @@ impl Inquiry {
     fn is_due(&mut self, at: Moment, parent: ProcessId, interval: Duration) -> bool {
         let Some((whom, asked)) = self.asked else { return true };
         let waited = at.since(asked);
-        if whom != parent || self.failure.is_some() && waited >= TRIED_AGAIN_AFTER {
+        if whom != parent {
             return true;
+        }
+        if self.failure.is_some() {
+            // A configuration that is broken stays changed until it is mended.
+            return waited >= TRIED_AGAIN_AFTER;
         }
         let compared = self.compared.is_some_and(|last| at.since(last) < interval);
         if waited < ASKED_AT_MOST_EVERY || compared {
@@ -139,5 +143,58 @@ impl Inquiry {
         }
         self.compared = Some(at);
         self.changes.as_ref().is_some_and(Changes::have_come)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        clock,
+        model::{process::Pid, time::Uptime},
+    };
+
+    fn parent(number: i32) -> ProcessId {
+        let pid = Pid::new(number).unwrap();
+        ProcessId { pid, started: Uptime::from_micros(1) }
+    }
+
+    fn asked_of(parent: ProcessId, at: Moment) -> Inquiry {
+        Inquiry { asked: Some((parent, at)), open: true, ..Inquiry::new(0, Calling::default()) }
+    }
+
+    fn refusal(parent: ProcessId) -> Asked {
+        Asked { server: 0, parent, result: Err(AskError::RelativeRoot) }
+    }
+
+    #[test]
+    fn a_httpd_that_does_not_answer_is_asked_again_after_a_minute_whatever_changes() {
+        let (at, parent) = (clock::now(), parent(7));
+        let mut inquiry = asked_of(parent, at);
+        // Asked at this moment: it may have changed while httpd was asked, and so it has.
+        inquiry.changes = Some(Changes::since(at.wall, &["/proc/self/stat".into()]));
+        assert!(matches!(inquiry.hear(refusal(parent)), Err(Some(_))), "news");
+        let interval = Duration::from_secs(1);
+        let mut is_due =
+            |seconds| inquiry.is_due(at.after(Duration::from_secs(seconds)), parent, interval);
+        assert!(!is_due(11) && !is_due(59));
+        assert!(is_due(60));
+        assert!(matches!(inquiry.hear(refusal(parent)), Err(None)), "the same again");
+    }
+
+    #[test]
+    fn an_answer_about_another_parent_is_not_taken() {
+        let mut inquiry = asked_of(parent(7), clock::now());
+        assert!(matches!(inquiry.hear(refusal(parent(6))), Ok(None)));
+        assert!(inquiry.open && inquiry.error_log().is_none());
+    }
+
+    #[test]
+    fn who_may_ask_again_asks_at_once() {
+        let (at, parent) = (clock::now(), parent(7));
+        let mut inquiry = asked_of(parent, at);
+        inquiry.forbid();
+        assert_eq!(inquiry.error_log(), Some(&Err(Why::Permission)));
+        assert!(!inquiry.open && inquiry.is_due(at, parent, Duration::from_secs(1)));
     }
 }

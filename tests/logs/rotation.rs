@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{contradictions, decided, ledger::Ledger, resident, restarts, settled, watched};
-use crate::harness::{Httpd, Mpm, under_every_mpm};
+use crate::harness::{Gracekeeper, Httpd, Mpm, under_every_mpm};
 
 under_every_mpm! {
     a_log_that_is_renamed_before_a_graceful_restart_loses_no_line
@@ -30,6 +30,19 @@ fn a_log_that_is_renamed_before_a_graceful_restart_loses_no_line(mpm: Mpm) {
     assert_eq!(decided(&gracekeeper), 0.0);
 }
 
+/// So many graceful restarts, and both lines of each.
+#[track_caller]
+fn assert_counted(gracekeeper: &Gracekeeper, total: u8) {
+    let metrics = settled(gracekeeper, f64::from(total));
+    assert_eq!(restarts(&metrics), [f64::from(total), 0.0, 0.0, 0.0]);
+    gracekeeper.wait_until("both lines of it are counted", |metrics| {
+        ["AH00493", "AH00489"].iter().all(|code| {
+            metrics.value("httpd_error_log_events_total", &[("code", code)])
+                == Some(f64::from(total))
+        })
+    });
+}
+
 #[test]
 fn a_log_that_is_copied_and_truncated_is_read_on() {
     let httpd = Httpd::builder(Mpm::Event).start();
@@ -38,14 +51,7 @@ fn a_log_that_is_copied_and_truncated_is_read_on() {
         let path = httpd.error_log().path().to_owned();
         fs::File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
         httpd.graceful();
-        let metrics = settled(&gracekeeper, f64::from(total));
-        assert_eq!(restarts(&metrics), [f64::from(total), 0.0, 0.0, 0.0]);
-        gracekeeper.wait_until("both lines of it are counted", |metrics| {
-            ["AH00493", "AH00489"].iter().all(|code| {
-                metrics.value("httpd_error_log_events_total", &[("code", code)])
-                    == Some(f64::from(total))
-            })
-        });
+        assert_counted(&gracekeeper, total);
     }
     assert_eq!(decided(&gracekeeper), 0.0);
 }
@@ -57,14 +63,7 @@ fn a_log_that_is_deleted_is_read_to_its_end() {
     for total in 1_u8..=3 {
         fs::remove_file(httpd.error_log().path()).unwrap();
         httpd.graceful();
-        let metrics = settled(&gracekeeper, f64::from(total));
-        assert_eq!(restarts(&metrics), [f64::from(total), 0.0, 0.0, 0.0]);
-        gracekeeper.wait_until("both lines of it are counted", |metrics| {
-            ["AH00493", "AH00489"].iter().all(|code| {
-                metrics.value("httpd_error_log_events_total", &[("code", code)])
-                    == Some(f64::from(total))
-            })
-        });
+        assert_counted(&gracekeeper, total);
     }
     assert_eq!(decided(&gracekeeper), 0.0);
 }

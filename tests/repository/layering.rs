@@ -3,7 +3,7 @@
 use super::{Source, sources};
 
 /// A part of `src` and the parts that it may use besides itself; the longest name that fits counts.
-const LAYERS: [(&str, &[&str]); 20] = [
+const LAYERS: [(&str, &[&str]); 21] = [
     ("", &["*"]),
     ("model", &[]),
     ("decode", &["model"]),
@@ -12,10 +12,10 @@ const LAYERS: [(&str, &[&str]); 20] = [
     ("exit", &[]),
     ("version", &[]),
     ("log_format", &["model", "clock"]),
-    ("observe", &["model", "decode", "clock", "program", "trusted_path"]),
+    ("observe", &["model", "decode", "clock", "program", "trusted_path", "file_stamp"]),
     ("expose", &["model", "track"]),
     ("expose::server", &["model", "clock", "expose"]),
-    ("expose::web_config", &["model", "clock", "expose"]),
+    ("expose::web_config", &["model", "clock", "expose", "file_stamp"]),
     ("config", &["trusted_path"]),
     ("cli", &["config", "exit", "log_format", "version"]),
     ("state", &["model", "decode", "clock", "track", "trusted_path"]),
@@ -23,6 +23,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
     ("command", &["*"]),
     ("program", &["model", "clock"]),
     ("trusted_path", &[]),
+    ("file_stamp", &[]),
     ("demo", &["clock", "program"]),
 ];
 

@@ -10,9 +10,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::clock;
+use crate::file_stamp::FileStamp;
 use crate::model::time::{Timestamp, Uptime};
 
-use super::fingerprint::Fingerprints;
 use super::{WebConfig, WebConfigError};
 
 /// How long a request waits for the disk before it is served under the last configuration.
@@ -43,7 +43,7 @@ pub struct WebConfigFile {
 #[derive(Clone, Debug)]
 struct InForce {
     config: Arc<WebConfig>,
-    fingerprints: Fingerprints,
+    stamps: Stamps,
     /// What the last look found wrong.
     complaint: Option<String>,
 }
@@ -54,10 +54,10 @@ impl WebConfigFile {
 
     /// Reads the file for the first time, when it must be good; may block.
     pub fn open(path: &Path, look_every: Duration) -> Result<Self, WebConfigError> {
-        let (config, fingerprints) = read(path)?;
+        let (config, stamps) = read(path)?;
         let now = clock::now();
         let state = WebConfigState { last_reload_successful: true, last_success: now.wall };
-        let in_force = InForce { config: Arc::new(config), fingerprints, complaint: None };
+        let in_force = InForce { config: Arc::new(config), stamps, complaint: None };
         Ok(Self {
             path: path.to_owned(),
             look_every,
@@ -111,13 +111,11 @@ impl WebConfigFile {
         self.looked_at.store(clock::now().uptime.as_micros(), Ordering::Relaxed);
         let before = self.in_force.borrow().clone();
         // A wrong one is tried again as it is: the cause may lie outside (descriptors, rights).
-        if before.complaint.is_none()
-            && Fingerprints::of(&before.config.sources) == before.fingerprints
-        {
+        if before.complaint.is_none() && stamps(&before.config.sources) == before.stamps {
             return;
         }
         match read(&self.path).and_then(|read| self.may_follow(&before.config, read)) {
-            Ok((config, fingerprints)) => self.accept(config, fingerprints),
+            Ok((config, stamps)) => self.accept(config, stamps),
             Err(error) => self.complain(error.to_string(), before.complaint.as_deref()),
         }
     }
@@ -134,9 +132,9 @@ impl WebConfigFile {
         Ok(read)
     }
 
-    fn accept(&self, config: WebConfig, fingerprints: Fingerprints) {
+    fn accept(&self, config: WebConfig, stamps: Stamps) {
         let config = Arc::new(config);
-        self.in_force.send_replace(InForce { config, fingerprints, complaint: None });
+        self.in_force.send_replace(InForce { config, stamps, complaint: None });
         let last_success = clock::now().wall;
         self.state.send_replace(WebConfigState { last_reload_successful: true, last_success });
         tracing::info!(file = %self.path.display(), "the web configuration was read again");
@@ -155,18 +153,24 @@ impl WebConfigFile {
     }
 }
 
-type Read = (WebConfig, Fingerprints);
+/// Files as they were at one time; one that could not be looked at is `None`.
+type Stamps = Vec<Option<FileStamp>>;
+type Read = (WebConfig, Stamps);
+
+fn stamps(paths: &[PathBuf]) -> Stamps {
+    paths.iter().map(|path| FileStamp::of(path)).collect()
+}
 
 /// Reads the configuration; a change while it is read shows in the next look.
 fn read(path: &Path) -> Result<Read, WebConfigError> {
-    let before = Fingerprints::of(&[path.to_owned()]);
+    let before = FileStamp::of(path);
     let config = WebConfig::read(path)?;
-    let fingerprints = Fingerprints::of(&config.sources);
-    if Fingerprints::of(&[path.to_owned()]) == before {
-        return Ok((config, fingerprints));
+    let stamps = stamps(&config.sources);
+    if FileStamp::of(path) == before {
+        return Ok((config, stamps));
     }
     // Different from every later one.
-    Ok((config, Fingerprints::default()))
+    Ok((config, Vec::new()))
 }
 
 #[cfg(test)]

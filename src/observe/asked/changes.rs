@@ -4,12 +4,10 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
-use crate::{clock, model::time::Timestamp};
+use crate::{clock, file_stamp::FileStamp, model::time::Timestamp};
 
 /// The kernel stamps a file with the clock of its last tick.
 const TICK: i64 = 10_000;
@@ -18,19 +16,9 @@ const TICK: i64 = 10_000;
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
     /// `None` is a value too: it cannot be looked at.
-    stamps: Vec<(PathBuf, Option<Stamp>)>,
+    stamps: Vec<(PathBuf, Option<FileStamp>)>,
     /// One may have changed while httpd was asked.
     are_late: bool,
-}
-
-/// What tells one content of a path from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    bytes: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
 }
 
 impl Changes {
@@ -43,14 +31,18 @@ impl Changes {
         let main = files.first().and_then(|file| file.parent());
         let directories = directories.into_iter().filter(|directory| Some(*directory) != main);
         let paths = directories.chain(files.iter().map(PathBuf::as_path));
-        let stamps = paths.map(|path| (path.to_owned(), stamp(path))).collect();
+        let stamps = paths.map(|path| (path.to_owned(), FileStamp::of(path))).collect();
         Self::between(asked, clock::now().wall, stamps)
     }
 
-    fn between(asked: Timestamp, now: Timestamp, stamps: Vec<(PathBuf, Option<Stamp>)>) -> Self {
+    fn between(
+        asked: Timestamp,
+        now: Timestamp,
+        stamps: Vec<(PathBuf, Option<FileStamp>)>,
+    ) -> Self {
         let (from, to) = (asked.as_micros() - TICK, now.as_micros() + TICK);
         // A stamp of the future was made before the clock was set back: it says nothing of today.
-        let while_asked = |stamp: &Stamp| (from..=to).contains(&stamp.changed_at());
+        let while_asked = |stamp: &FileStamp| (from..=to).contains(&stamp.changed_at());
         // With a clock that was set back meanwhile no stamp can be compared with it.
         let are_late =
             now < asked || stamps.iter().filter_map(|(_, it)| it.as_ref()).any(while_asked);
@@ -60,31 +52,14 @@ impl Changes {
     /// One of them is not what it was; to be asked at most once an interval, as it looks at each.
     #[must_use]
     pub fn have_come(&self) -> bool {
-        self.are_late || self.stamps.iter().any(|(path, known)| stamp(path) != *known)
+        self.are_late || self.stamps.iter().any(|(path, known)| FileStamp::of(path) != *known)
     }
-}
-
-impl Stamp {
-    /// Microseconds since the epoch.
-    const fn changed_at(&self) -> i64 {
-        let (seconds, nanoseconds) = self.changed;
-        seconds.saturating_mul(1_000_000).saturating_add(nanoseconds / 1000)
-    }
-}
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    let metadata = fs::metadata(path).ok()?;
-    Some(Stamp {
-        device: metadata.dev(),
-        inode: metadata.ino(),
-        bytes: metadata.size(),
-        modified: (metadata.mtime(), metadata.mtime_nsec()),
-        changed: (metadata.ctime(), metadata.ctime_nsec()),
-    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, os::unix::fs::MetadataExt as _};
+
     use super::*;
 
     struct Files {
@@ -135,11 +110,11 @@ mod tests {
             included.set_modified(old).unwrap();
             let known = remembered(&files.files);
             assert!(!known.have_come(), "{number}");
-            let before = stamp(files.files.last().unwrap());
+            let before = FileStamp::of(files.files.last().unwrap());
             loop {
                 change(files.files.last().unwrap());
                 // A change within one tick of the last one leaves the same stamp.
-                if known.have_come() || before != stamp(files.files.last().unwrap()) {
+                if known.have_come() || before != FileStamp::of(files.files.last().unwrap()) {
                     break;
                 }
             }

@@ -48,6 +48,22 @@ pub struct Surroundings {
     pub identity: Option<Identity>,
 }
 
+#[cfg(test)]
+impl Question {
+    /// About a parent that there is not.
+    fn of_nobody() -> Self {
+        use crate::model::{process::Pid, time::Uptime};
+        let pid = Pid::new(i32::MAX).unwrap();
+        Self {
+            parent: ProcessId { pid, started: Uptime::from_micros(1) },
+            program: None,
+            arguments: None,
+            environment_file: None,
+            environment: None,
+        }
+    }
+}
+
 /// What httpd says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {

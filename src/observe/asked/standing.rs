@@ -196,24 +196,13 @@ pub(super) fn includes(files: &[PathBuf], own: u32) -> Result<(), AskError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{process::Pid, process::ProcessId, time::Uptime};
-
-    fn question() -> Question {
-        Question {
-            parent: ProcessId { pid: Pid::new(i32::MAX).unwrap(), started: Uptime::from_micros(1) },
-            program: None,
-            arguments: None,
-            environment_file: None,
-            environment: None,
-        }
-    }
 
     fn allowed(is_here: bool, arguments: &[&str]) -> Result<(), String> {
         let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
         let standing = Standing { is_here, identity: None };
         let program = Path::new("/usr/sbin/httpd");
         standing
-            .allows_arguments(&question(), program, &arguments, 0)
+            .allows_arguments(&Question::of_nobody(), program, &arguments, 0)
             .map_err(|error| error.to_string())
     }
 
@@ -251,14 +240,14 @@ mod tests {
     #[test]
     fn root_asks_nobody_whose_namespaces_cannot_be_told() {
         let table = ProcessTable::new("/proc".into());
-        let error = of(&table, &question(), 0).unwrap_err();
+        let error = of(&table, &Question::of_nobody(), 0).unwrap_err();
         assert!(matches!(error, AskError::Unidentified(_)), "{error}");
-        let standing = of(&table, &question(), 1000).unwrap();
+        let standing = of(&table, &Question::of_nobody(), 1000).unwrap();
         assert_eq!(standing, Standing { is_here: false, identity: None });
         let told = Question {
             program: Some("/usr/sbin/httpd".into()),
             arguments: Some(Vec::new()),
-            ..question()
+            ..Question::of_nobody()
         };
         assert!(!of(&table, &told, 0).unwrap().is_here, "nothing of the parent's is used");
     }
@@ -267,10 +256,11 @@ mod tests {
     fn who_runs_another_program_than_it_is_called_is_an_impostor() {
         let own = Identity::own().unwrap();
         let standing = Standing { is_here: true, identity: Some(own) };
-        let error = standing.allows_program(&question(), Path::new("/bin/sh")).unwrap_err();
+        let error =
+            standing.allows_program(&Question::of_nobody(), Path::new("/bin/sh")).unwrap_err();
         assert!(error.to_string().starts_with("refused: the parent is called /bin/sh"), "{error}");
         let unseen = Standing { is_here: false, identity: None };
-        unseen.allows_program(&question(), Path::new("/usr/sbin/httpd")).unwrap();
-        unseen.allows_program(&question(), Path::new("/srv/httpd")).unwrap_err();
+        unseen.allows_program(&Question::of_nobody(), Path::new("/usr/sbin/httpd")).unwrap();
+        unseen.allows_program(&Question::of_nobody(), Path::new("/srv/httpd")).unwrap_err();
     }
 }

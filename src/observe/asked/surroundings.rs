@@ -108,7 +108,6 @@ mod tests {
     use rustix::pipe::{PipeFlags, pipe_with};
 
     use super::*;
-    use crate::model::{process::Pid, process::ProcessId, time::Uptime};
     use crate::observe::asked::Surroundings;
 
     fn ask(question: &Question) -> Result<Variables, AskError> {
@@ -116,16 +115,6 @@ mod tests {
         let table = ProcessTable::new("/proc".into());
         let standing = Standing::assumed(true);
         variables(&table, question, &standing, trust::own_user(), cancelled.as_fd())
-    }
-
-    fn question() -> Question {
-        Question {
-            parent: ProcessId { pid: Pid::new(i32::MAX).unwrap(), started: Uptime::from_micros(1) },
-            program: None,
-            arguments: None,
-            environment_file: None,
-            environment: None,
-        }
     }
 
     fn value<'a>(variables: &'a Variables, name: &str) -> Option<&'a str> {
@@ -137,7 +126,7 @@ mod tests {
         let file = directory.path().join("env vars");
         fs::write(&file, text).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
-        (directory, Question { environment_file: Some(file), ..question() })
+        (directory, Question { environment_file: Some(file), ..Question::of_nobody() })
     }
 
     #[test]
@@ -177,7 +166,7 @@ mod tests {
 
     fn told(environment: Vec<u8>) -> Question {
         let told = Surroundings { environment: Some(environment), identity: None };
-        Question { environment: Some(told), ..question() }
+        Question { environment: Some(told), ..Question::of_nobody() }
     }
 
     #[test]
