@@ -10,6 +10,7 @@ mod mend;
 mod orders;
 mod server;
 mod side;
+mod tell;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

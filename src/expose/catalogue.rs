@@ -7,6 +7,7 @@ use crate::{
         event::{DrainOutcome, ExitReason, FailureReason, RestartType, StopType},
         log::{LogCode, LogLevel},
         source::{Source, Why},
+        straggler::StragglerCause,
     },
     track::{
         assessment::Age,
@@ -70,6 +71,7 @@ const FAILURE: Label = Label { name: "reason", values: FailureReason::words };
 const GENERATION: Label = Label { name: "generation", values: Age::words };
 const STATE: Label = Label { name: "state", values: WorkerState::words };
 const SLOT: Label = Label { name: "state", values: || vec!["current", "old", "free", "dead"] };
+const CAUSE: Label = Label { name: "cause", values: StragglerCause::words };
 const OUTCOME: Label = Label { name: "outcome", values: DrainOutcome::words };
 const EXIT: Label = Label { name: "reason", values: ExitReason::words };
 const SOURCE: Label = Label { name: "source", values: Source::words };
@@ -162,6 +164,8 @@ catalogue! {
     LAST_DRAIN "httpd_last_drain_duration_seconds" Kind::Gauge, [SERVER];
     /// From a graceful restart to the end of each old child.
     CHILD_DRAIN "httpd_child_drain_duration_seconds" Kind::Histogram(DRAIN_BOUNDS), [SERVER];
+    /// Old children by why they are still there.
+    DRAINING_CHILDREN "httpd_draining_children" Kind::Gauge, [SERVER, CAUSE];
     /// Worker children that were started.
     CHILD_STARTS "httpd_child_starts_total" Kind::Counter, [SERVER];
     /// Worker children that ended, and why.
@@ -174,6 +178,10 @@ catalogue! {
     /// Bytes of the error log that were not looked at: beyond 8 KiB of a line, of a flood, lost by
     /// truncation.
     LOG_SKIPPED "httpd_error_log_skipped_bytes_total" Kind::Counter, [SERVER];
+    /// httpd, when it starts or restarts, waits for a key's pass phrase.
+    PROMPT_PENDING "httpd_passphrase_prompt_pending" Kind::Gauge, [SERVER];
+    /// Since when httpd waits for a key's pass phrase.
+    PROMPT_START "httpd_passphrase_prompt_start_timestamp_seconds" Kind::Gauge, [SERVER];
     /// Version and build of gracekeeper.
     BUILD_INFO "gracekeeper_build_info" Kind::Gauge, [open("version"), open("revision"), open("rustc")];
     /// Known servers.

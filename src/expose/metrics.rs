@@ -14,6 +14,7 @@ use crate::{
         log::{LogCode, LogLevel},
         process::OwnProcess,
         source::{Source, Why},
+        straggler::{Straggler, StragglerCause},
         time::{Moment, Timestamp},
     },
     track::{
@@ -110,6 +111,25 @@ fn assessment(page: &mut Page, server: &ServerView<'_>) {
     }
     if let Some(shown) = &it.board {
         board(page, name, shown);
+    }
+    prompt(page, name, it);
+    if let Some(shown) = &it.stragglers {
+        stragglers(page, name, shown);
+    }
+}
+
+fn prompt(page: &mut Page, name: &str, it: &ServerAssessment) {
+    let pending = it.up.map(|_| truth(it.prompt_since.is_some()));
+    page.gauge(&catalogue::PROMPT_PENDING, &[name], pending);
+    let since = it.prompt_since.map(|since| since.wall.as_seconds());
+    page.gauge(&catalogue::PROMPT_START, &[name], since);
+}
+
+#[expect(clippy::cast_precision_loss, reason = "no httpd has 2^53 children")]
+fn stragglers(page: &mut Page, name: &str, stragglers: &[Straggler]) {
+    for cause in StragglerCause::ALL {
+        let count = stragglers.iter().filter(|it| it.cause == *cause).count();
+        page.gauge(&catalogue::DRAINING_CHILDREN, &[name, cause.label()], Some(count as f64));
     }
 }
 

@@ -3,7 +3,13 @@
 use std::time::Duration;
 
 use super::{
-    label::closed_set, log::LogReport, process::ProcessId, scoreboard::Generation, time::Moment,
+    exhaustion::Exhaustion,
+    hang::{Dialog, HangCause, PromptOutcome},
+    label::closed_set,
+    log::LogReport,
+    process::ProcessId,
+    scoreboard::Generation,
+    time::Moment,
 };
 
 closed_set! {
@@ -155,6 +161,43 @@ pub enum Event {
         began: Moment,
         /// Why, if that is proven.
         reason: FailureReason,
+        /// httpd's own words, if it said any.
+        detail: Option<String>,
+    },
+    /// A restart is past its limit.
+    RestartHung {
+        /// When its signal was taken.
+        began: Moment,
+        /// What it waits for.
+        cause: HangCause,
+    },
+    /// httpd began to wait for a key's pass phrase.
+    PromptBegan {
+        /// When.
+        at: Moment,
+        /// Whom it asks.
+        dialog: Dialog,
+    },
+    /// httpd waits for a pass phrase no more.
+    PromptEnded {
+        /// When it began to.
+        began: Moment,
+        /// What became of it.
+        outcome: PromptOutcome,
+    },
+    /// A fatal signal ended a child.
+    ChildCrashed {
+        /// When.
+        at: Moment,
+        /// Its number.
+        signal: u8,
+    },
+    /// A limit was reached that was not before.
+    Exhausted {
+        /// When.
+        at: Moment,
+        /// Which.
+        what: Exhaustion,
     },
     /// The parent ended.
     Stopped {

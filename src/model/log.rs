@@ -1,8 +1,8 @@
-//! What httpd's error log says, as numbers: no line's text leaves the process that reads it.
+//! What httpd's error log says, as numbers, and in its own words only where it cannot go on.
 
 use serde::{Deserialize, Serialize};
 
-use super::{label::closed_set, process::Pid, time::Moment};
+use super::{event::FailureReason, label::closed_set, process::Pid, time::Moment};
 
 closed_set! {
     /// `%l` of a line.
@@ -108,6 +108,22 @@ pub struct Claim {
     pub before: Moment,
 }
 
+/// What a line says that may be why httpd cannot go on. Anything that runs in a child may have
+/// written it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saying {
+    /// What it would be the reason of a failed restart for; `None` if it only goes with others.
+    pub reason: Option<FailureReason>,
+    /// The message, at most 500 bytes, without control characters.
+    pub text: String,
+    /// Whose line it pretends to be; raw lines leave it out.
+    pub pid: Option<Pid>,
+    /// It was not there yet at this moment.
+    pub after: Moment,
+    /// It was there at this moment.
+    pub before: Moment,
+}
+
 /// What one look reads in an error log: counts of the lines that came since the look before.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogReport {
@@ -119,6 +135,8 @@ pub struct LogReport {
     pub skipped: u64,
     /// Lifecycle lines in their order; of a flood of them, the first ones.
     pub claims: Vec<Claim>,
+    /// What may be why httpd cannot go on, in its order; of a flood, the last ones.
+    pub sayings: Vec<Saying>,
 }
 
 #[cfg(test)]

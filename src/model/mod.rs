@@ -1,6 +1,9 @@
 //! Values: what was seen and what is believed. Nothing here can fail, wait or read.
 
 pub mod event;
+pub mod exhaustion;
+pub mod hang;
+pub mod journal;
 pub mod label;
 pub mod log;
 pub mod process;
@@ -8,4 +11,5 @@ pub mod scoreboard;
 pub mod server_status;
 pub mod snapshot;
 pub mod source;
+pub mod straggler;
 pub mod time;

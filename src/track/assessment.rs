@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{board::Board, witness::WitnessState};
 use crate::model::{
-    label::closed_set, process::ProcessId, scoreboard::Generation, source::Source, time::Moment,
+    label::closed_set, process::ProcessId, scoreboard::Generation, source::Source,
+    straggler::Straggler, time::Moment,
 };
 
 closed_set! {
@@ -41,6 +42,8 @@ pub struct ServerAssessment {
     pub restart_since: Option<Moment>,
     /// That restart is past its limit.
     pub restart_hung: bool,
+    /// Since when a parent, or an httpd that is starting, waits for a key's pass phrase.
+    pub prompt_since: Option<Moment>,
     /// Living worker children; `None` while generations are not known.
     pub children: Option<ByAge>,
     /// Distinct generations with a living child; `None` while they are not known.
@@ -53,6 +56,8 @@ pub struct ServerAssessment {
     pub drains: Option<BTreeMap<Generation, Moment>>,
     /// How long the last finished drain took.
     pub last_drain: Option<Duration>,
+    /// Old children that still live, the oldest first; `None` while generations are not known.
+    pub stragglers: Option<Vec<Straggler>>,
     /// The sources and their state.
     pub sources: BTreeMap<Source, WitnessState>,
 }

@@ -72,6 +72,11 @@ impl ClaimTracker {
                 }
                 Event::Stopped { at: ended, .. } => self.happens(Kind::Stop, *ended, *ended),
                 Event::RestartBegan { .. }
+                | Event::RestartHung { .. }
+                | Event::PromptBegan { .. }
+                | Event::PromptEnded { .. }
+                | Event::ChildCrashed { .. }
+                | Event::Exhausted { .. }
                 | Event::ServedAgain { .. }
                 | Event::DrainBegan { .. }
                 | Event::DrainEnded { .. }

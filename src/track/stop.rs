@@ -110,7 +110,7 @@ impl StopTracker {
 
 fn fail(restart: FailedRestart, at: Moment, events: &mut Vec<Event>) {
     let reason = if restart.hung { FailureReason::Timeout } else { FailureReason::Unknown };
-    events.push(Event::RestartFailed { began: restart.began, reason });
+    events.push(Event::RestartFailed { began: restart.began, reason, detail: None });
     events.push(Event::Stopped { at, kind: StopType::FailedRestart });
 }
 

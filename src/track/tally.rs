@@ -121,7 +121,7 @@ impl Tally {
                 }
             }
             Event::ServedAgain { kind, unserved } => observe(&mut self.unserved, kind, *unserved),
-            Event::RestartFailed { began, reason } => {
+            Event::RestartFailed { began, reason, .. } => {
                 add(&mut self.failures, *reason);
                 self.last_successful = Some(false);
                 self.last_restart.insert(RestartType::Unknown, began.wall);
@@ -143,6 +143,11 @@ impl Tally {
             }
             Event::ParentAppeared { .. }
             | Event::RestartBegan { .. }
+            | Event::RestartHung { .. }
+            | Event::PromptBegan { .. }
+            | Event::PromptEnded { .. }
+            | Event::ChildCrashed { .. }
+            | Event::Exhausted { .. }
             | Event::DrainBegan { .. } => {}
         }
     }

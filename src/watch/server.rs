@@ -8,6 +8,7 @@ use super::{
     mend::{mend, mend_named_log},
     orders::Choices,
     side::SideInstruments,
+    tell::tell,
 };
 use crate::{
     expose::metrics::ServerView,
@@ -270,49 +271,8 @@ impl Server {
             }
             return;
         }
-        let server = &self.name;
         // Generations that are counted have numbers of our own.
         let numbered = self.tracker.assessment().generation.is_some();
-        match event {
-            Event::ParentAppeared { parent, .. } => info!(server, pid = parent.pid.as_raw(), "up"),
-            Event::Restarted { kind, took, interrupted, .. } => {
-                let seconds = took.map(|took| took.as_secs_f64());
-                // Without the scoreboard nobody knows.
-                let interrupted = numbered.then_some(*interrupted);
-                info!(server, r#type = kind.label(), seconds, interrupted, "restarted");
-            }
-            Event::ServedAgain { kind, unserved } => {
-                info!(
-                    server,
-                    r#type = kind.label(),
-                    seconds = unserved.as_secs_f64(),
-                    "served again"
-                );
-            }
-            Event::RestartFailed { reason, .. } => {
-                warn!(server, reason = reason.label(), "restart failed");
-            }
-            Event::Stopped { kind, at: ended } => {
-                // Why is known when it was reaped: there may be another parent by then.
-                let seconds_ago = at.since(*ended).as_secs_f64();
-                info!(server, r#type = kind.label(), seconds_ago, "stopped");
-            }
-            Event::DrainEnded { generation, lasted, children, outcome } => info!(
-                server,
-                generation = numbered.then_some(generation.number()),
-                seconds = lasted.as_secs_f64(),
-                children,
-                outcome = outcome.label(),
-                "drain ended"
-            ),
-            Event::RestartBegan { .. }
-            | Event::DrainBegan { .. }
-            | Event::ChildDrained { .. }
-            | Event::ChildrenStarted { .. }
-            | Event::ChildExited { .. }
-            | Event::Overlapped { .. }
-            | Event::LogRead(_)
-            | Event::Contradicted(_) => {}
-        }
+        tell(&self.name, numbered, at, event);
     }
 }

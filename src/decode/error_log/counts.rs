@@ -90,6 +90,7 @@ impl Counts {
             events: self.events().collect(),
             skipped,
             claims: self.lifecycle.iter().map(claim).collect(),
+            sayings: Vec::new(),
         }
     }
 }

@@ -211,12 +211,13 @@ impl LogReader {
 
 /// Adds what came later.
 fn add(report: &mut LogReport, news: LogReport) {
-    let LogReport { lines, events, skipped, claims } = news;
+    let LogReport { lines, events, skipped, claims, sayings } = news;
     add_counts(&mut report.lines, lines);
     add_counts(&mut report.events, events);
     report.skipped = report.skipped.saturating_add(skipped);
     report.claims.extend(claims);
     report.claims.truncate(MOST_LIFECYCLE_LINES);
+    report.sayings.extend(sayings);
 }
 
 fn add_counts<K: PartialEq>(counts: &mut Vec<(K, u64)>, news: Vec<(K, u64)>) {

@@ -40,6 +40,7 @@ impl Reporter {
             events: counts.events().collect(),
             skipped,
             claims,
+            sayings: Vec::new(),
         }
     }
 

@@ -49,12 +49,14 @@ impl ServerTracker {
             restart_since,
             restart_hung: restart_since
                 .is_some_and(|since| snapshot.at.since(since) >= self.restart_timeout),
+            prompt_since: None,
             children: known.then(|| self.by_age()),
             generations: known.then(|| to_u32(self.children.generations().len())),
             orphans: known.then(|| to_u32(orphans.count())),
             board,
             drains: known.then(|| self.drains.open().collect()),
             last_drain: self.drains.last().or(self.latest.last_drain),
+            stragglers: None,
             sources: self.witnesses.states().clone(),
         };
     }

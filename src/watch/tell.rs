@@ -1,0 +1,74 @@
+//! What happened to a server, in the log: one line each.
+
+use tracing::{info, warn};
+
+use crate::model::{event::Event, time::Moment};
+
+/// Writes a line of what happened, if it is worth one. Generations have httpd's own numbers if
+/// they are `numbered`.
+pub(super) fn tell(server: &str, numbered: bool, at: Moment, event: &Event) {
+    match event {
+        Event::ParentAppeared { parent, .. } => info!(server, pid = parent.pid.as_raw(), "up"),
+        Event::Restarted { kind, took, interrupted, .. } => {
+            let seconds = took.map(|took| took.as_secs_f64());
+            // Without the scoreboard nobody knows.
+            let interrupted = numbered.then_some(*interrupted);
+            info!(server, r#type = kind.label(), seconds, interrupted, "restarted");
+        }
+        Event::ServedAgain { kind, unserved } => {
+            let seconds = unserved.as_secs_f64();
+            info!(server, r#type = kind.label(), seconds, "served again");
+        }
+        Event::Stopped { kind, at: ended } => {
+            // Why is known when it was reaped: there may be another parent by then.
+            let seconds_ago = at.since(*ended).as_secs_f64();
+            info!(server, r#type = kind.label(), seconds_ago, "stopped");
+        }
+        Event::DrainEnded { generation, lasted, children, outcome } => info!(
+            server,
+            generation = numbered.then_some(generation.number()),
+            seconds = lasted.as_secs_f64(),
+            children,
+            outcome = outcome.label(),
+            "drain ended"
+        ),
+        Event::RestartFailed { .. }
+        | Event::RestartHung { .. }
+        | Event::PromptBegan { .. }
+        | Event::PromptEnded { .. }
+        | Event::ChildCrashed { .. }
+        | Event::Exhausted { .. } => warn_of(server, at, event),
+        Event::RestartBegan { .. }
+        | Event::DrainBegan { .. }
+        | Event::ChildDrained { .. }
+        | Event::ChildrenStarted { .. }
+        | Event::ChildExited { .. }
+        | Event::Overlapped { .. }
+        | Event::LogRead(_)
+        | Event::Contradicted(_) => {}
+    }
+}
+
+/// Writes a line of what went wrong.
+#[expect(clippy::wildcard_enum_match_arm, reason = "most events are not wrong")]
+fn warn_of(server: &str, at: Moment, event: &Event) {
+    match event {
+        Event::RestartFailed { reason, detail, .. } => {
+            warn!(server, reason = reason.label(), detail, "restart failed");
+        }
+        Event::RestartHung { began, cause } => {
+            let seconds = at.since(*began).as_secs_f64();
+            warn!(server, cause = cause.label(), seconds, "restart hangs");
+        }
+        Event::PromptBegan { dialog, .. } => {
+            warn!(server, dialog = dialog.label(), "httpd waits for a key's pass phrase");
+        }
+        Event::PromptEnded { began, outcome } => {
+            let seconds = at.since(*began).as_secs_f64();
+            info!(server, outcome = outcome.label(), seconds, "pass phrase prompt is over");
+        }
+        Event::ChildCrashed { signal, .. } => warn!(server, signal, "child crashed"),
+        Event::Exhausted { what, .. } => warn!(server, what = what.label(), "limit reached"),
+        _ => {}
+    }
+}
