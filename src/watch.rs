@@ -224,6 +224,7 @@ impl Watch {
         let (wanted, now) = (self.wanted(), clock::now());
         let ask_status = wanted.iter().any(|(_, _, choices)| choices.status_url.is_some());
         self.side.prepare(self.options.ask_httpd, ask_status);
+        self.scoreboards.show_requests(self.options.show_requests);
         if !wanted.is_empty() {
             self.servers.retain(|number, server| {
                 let own = server.observer.target();

@@ -80,3 +80,8 @@ fn the_corpus_of_includes_is_survived() {
 fn the_corpus_of_server_statuses_is_survived() {
     survives("server_status", 8, answer_input::server_status);
 }
+
+#[test]
+fn the_corpus_of_build_settings_is_survived() {
+    survives("build_settings", 8, answer_input::build_settings);
+}

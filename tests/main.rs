@@ -27,4 +27,5 @@ mod restarts;
 mod running;
 mod scoreboard_dumps;
 mod several_servers;
+mod stragglers;
 mod tracker_laws;

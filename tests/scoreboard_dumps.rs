@@ -16,7 +16,7 @@ use gracekeeper::{
     decode::scoreboard::{Family, FamilyMember, Reading, could_be, decode, layout::Layout},
     model::{
         process::Pid,
-        scoreboard::{SlotRecord, WorkerStatus},
+        scoreboard::{ShowRequests, SlotRecord, WorkerStatus},
     },
 };
 use serde::Deserialize;
@@ -81,7 +81,7 @@ impl Moment {
             self.segments.iter().map(|segment| fs::read(fixture(&segment.file)).unwrap());
         let is_one = |bytes: &Vec<u8>| {
             let is_one = could_be(&bytes[..64], bytes.len() as u64);
-            assert_eq!(is_one, decode(bytes, &Family::default(), None).is_ok());
+            assert_eq!(is_one, decode(bytes, &Family::default(), None, ShowRequests::Off).is_ok());
             is_one
         };
         let mut scoreboards: Vec<_> = segments.filter(is_one).collect();
@@ -126,7 +126,7 @@ fn moments() -> Vec<Moment> {
 }
 
 fn read(segment: &[u8], family: &[FamilyMember], kept: Option<Layout>) -> Reading {
-    decode(segment, &Family { httpd_children: family }, kept).unwrap()
+    decode(segment, &Family { httpd_children: family }, kept, ShowRequests::Off).unwrap()
 }
 
 fn proven(moment: &Moment) -> Vec<SlotRecord> {

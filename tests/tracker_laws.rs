@@ -10,7 +10,10 @@ use gracekeeper::{
     model::{
         event::{DrainOutcome, Event, RestartType},
         process::{Child, ChildRole, ExitStatus, Pid, ProcessId, ProcessState, ProcessTable},
-        scoreboard::{Generation, Global, Scoreboard, Slot, SlotRecord, WorkerStatus},
+        scoreboard::{
+            Generation, Global, GracefulWorkers, Scoreboard, Slot, SlotRecord, WaitingConnections,
+            WorkerStatus,
+        },
         snapshot::{ParentSighting, Part, PidFileStamp, ServerSnapshot, Trace, TraceKind},
         source::Why,
         time::{Moment, Timestamp, Uptime},
@@ -451,6 +454,10 @@ impl Model {
             generation: Generation::new(it.generation),
             quiescing: it.generation < self.generation,
             connections: 0,
+            waiting: WaitingConnections::default(),
+            graceful: GracefulWorkers::default(),
+            request: None,
+            predecessors: Vec::new(),
             workers: vec![(WorkerStatus::Sending, u32::from(it.held))],
             workers_left: Vec::new(),
         });
@@ -538,6 +545,9 @@ impl Watched {
         let deadline = self.tracker.next_deadline();
         assert!(deadline.is_none_or(|deadline| deadline > snapshot.at), "{deadline:?}");
         let assessment = self.tracker.assessment();
+        let stragglers = assessment.stragglers.as_ref().map(Vec::len);
+        let old = assessment.children.map(|children| children.old as usize);
+        assert_eq!(stragglers, old, "each old child has one cause");
         let Some(parent) = snapshot.parent.as_ref().filter(|_| assessment.parent.is_some()) else {
             return;
         };

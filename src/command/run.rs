@@ -23,6 +23,7 @@ use crate::{
         server::{self, BoundListener, ServerOptions},
         web_config::{WebConfigFile, WebConfigState},
     },
+    model::scoreboard::ShowRequests,
     observe::{
         inquiry::Calling, log_source::LogChoice, privileges, scoreboard::ScoreboardReader,
         server::Target,
@@ -96,6 +97,11 @@ fn options(settings: &Settings) -> WatchOptions {
         servers: settings.servers.iter().map(wanted).collect(),
         ask_httpd: settings.watch.ask_httpd,
         state_dir: state_dir(settings),
+        show_requests: match settings.web.show_requests {
+            settings::ShowRequests::Off => ShowRequests::Off,
+            settings::ShowRequests::Method => ShowRequests::Method,
+            settings::ShowRequests::Path => ShowRequests::Path,
+        },
     }
 }
 

@@ -9,7 +9,7 @@ use toml::de::DeTable;
 use super::{
     error::{Cause, Place, Problem},
     reload,
-    settings::{ErrorLogSetting, Flags, Limits, Paths, Server, Settings, Watch, Web},
+    settings::{ErrorLogSetting, Flags, Limits, Paths, Server, Settings, ShowRequests, Watch, Web},
     typed::{Section, Sheet},
     value::{
         Fault, Typed, WordOr, absolute_path, argument, boolean, duration_between, fault, list_of,
@@ -37,7 +37,7 @@ pub(super) fn read<'text>(
 ) -> Settings {
     let mut root = sheet.root(document);
     let watch = watch(root.section("watch"));
-    web(root.section("web"));
+    let show_requests = web(root.section("web"));
     let mut servers = servers(&mut root);
     let limits = limits(root.section("limits"));
     reload::read(root.section("reload"));
@@ -57,6 +57,7 @@ pub(super) fn read<'text>(
             },
             telemetry_path: flags.telemetry_path.clone().unwrap_or_default(),
             config_file: flags.web_config_file.clone(),
+            show_requests,
         },
         paths: Paths {
             procfs: flags.procfs.clone().unwrap_or_else(|| "/proc".into()),
@@ -81,9 +82,15 @@ fn watch(mut section: Section<'_, '_>) -> Watch {
     Watch { interval, state_dir, ask_httpd }
 }
 
-fn web(mut section: Section<'_, '_>) {
-    section.planned("show_requests", one_of(&["off", "method", "path"]), "off");
+fn web(mut section: Section<'_, '_>) -> ShowRequests {
+    let words = one_of(&["off", "method", "path"]);
+    let shown = section.setting("show_requests", words, "off");
     section.finish();
+    match shown {
+        "method" => ShowRequests::Method,
+        "path" => ShowRequests::Path,
+        _ => ShowRequests::Off,
+    }
 }
 
 fn servers(root: &mut Section<'_, '_>) -> Vec<Server> {

@@ -111,7 +111,7 @@ pub struct Limits {
     pub restart_timeout: Duration,
 }
 
-/// `--web.*`.
+/// `[web]`, and `--web.*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Web {
     /// At least one address to listen on.
@@ -120,6 +120,20 @@ pub struct Web {
     pub telemetry_path: TelemetryPath,
     /// The exporter-toolkit's file; `None`: plain HTTP for everybody.
     pub config_file: Option<PathBuf>,
+    /// What is shown of stragglers' request lines.
+    pub show_requests: ShowRequests,
+}
+
+/// `show_requests` of `[web]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ShowRequests {
+    /// Nothing.
+    #[default]
+    Off,
+    /// The method.
+    Method,
+    /// The method, and the path without its query.
+    Path,
 }
 
 /// `--path.*`.

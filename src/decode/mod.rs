@@ -1,6 +1,7 @@
 //! Bytes to values: total functions that never panic, whatever the bytes.
 
 pub mod base_arguments;
+pub mod build_settings;
 pub mod command_line;
 pub mod error_log;
 pub mod includes;

@@ -107,6 +107,8 @@ catalogue! {
     UP "httpd_up" Kind::Gauge, [SERVER];
     /// A live child of the running generation takes connections; 0 once that was false for 3 s.
     SERVING "httpd_serving" Kind::Gauge, [SERVER];
+    /// What the parent is made of, by its program on disk; empty where that is not known.
+    INFO "httpd_info" Kind::Gauge, [SERVER, open("version"), open("mpm"), open("apr"), open("apr_util"), open("openssl")];
     /// When the parent started.
     PARENT_START "httpd_parent_start_time_seconds" Kind::Gauge, [SERVER];
     /// The running generation's number.

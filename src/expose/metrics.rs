@@ -10,6 +10,7 @@ use prometheus::{
 use super::catalogue::{self as catalogue, Kind, Metric};
 use crate::{
     model::{
+        build::HttpdBuild,
         event::{DrainOutcome, ExitReason, FailureReason, RestartType, StopType},
         log::{LogCode, LogLevel},
         process::OwnProcess,
@@ -34,6 +35,8 @@ pub struct ServerView<'a> {
     pub assessment: &'a ServerAssessment,
     /// What was counted.
     pub tally: &'a Tally,
+    /// What its living parent is made of; `None` while nothing of that is known.
+    pub build: Option<&'a HttpdBuild>,
 }
 
 /// What is shown of gracekeeper itself.
@@ -96,6 +99,8 @@ fn assessment(page: &mut Page, server: &ServerView<'_>) {
     gauge(&catalogue::SERVING, it.serving.map(truth));
     gauge(&catalogue::PARENT_START, it.parent.map(|(_, started)| started.wall.as_seconds()));
     gauge(&catalogue::GENERATION_NUMBER, it.generation.map(|it| f64::from(it.number())));
+    info(page, server);
+    let mut gauge = |metric: &Metric, value: Option<f64>| page.gauge(metric, &[name], value);
     let up = it.up == Some(true);
     gauge(&catalogue::IN_PROGRESS, it.up.map(|_| truth(it.restart_since.is_some())));
     gauge(&catalogue::RESTART_START, it.restart_since.map(|since| since.wall.as_seconds()));
@@ -116,6 +121,16 @@ fn assessment(page: &mut Page, server: &ServerView<'_>) {
     if let Some(shown) = &it.stragglers {
         stragglers(page, name, shown);
     }
+}
+
+/// A property of the parent that runs.
+fn info(page: &mut Page, server: &ServerView<'_>) {
+    let Some(build) = server.build.filter(|_| server.assessment.up == Some(true)) else { return };
+    let HttpdBuild { version, mpm, apr, apr_util, openssl } = build;
+    let [version, mpm, apr, apr_util, openssl] =
+        [version, mpm, apr, apr_util, openssl].map(|it| it.as_deref().unwrap_or_default());
+    let labels = [server.name, version, mpm, apr, apr_util, openssl];
+    page.gauge(&catalogue::INFO, &labels, Some(1.0));
 }
 
 fn prompt(page: &mut Page, name: &str, it: &ServerAssessment) {

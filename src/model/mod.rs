@@ -1,5 +1,6 @@
 //! Values: what was seen and what is believed. Nothing here can fail, wait or read.
 
+pub mod build;
 pub mod event;
 pub mod exhaustion;
 pub mod hang;

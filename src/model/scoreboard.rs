@@ -71,10 +71,71 @@ pub struct SlotRecord {
     pub quiescing: bool,
     /// Connections of an asynchronous MPM.
     pub connections: u32,
+    /// Those of them that no worker is at.
+    pub waiting: WaitingConnections,
     /// Workers by status, without the dead, sorted by status.
     pub workers: Vec<(WorkerStatus, u32)>,
+    /// What those do whose status is graceful.
+    pub graceful: GracefulWorkers,
     /// When each worker that is gone said so, oldest first; known with `ExtendedStatus`.
     pub workers_left: Vec<Timestamp>,
+    /// What the worker that is longest at a request is asked for, as far as an operator wants that
+    /// shown; known with `ExtendedStatus`.
+    pub request: Option<String>,
+    /// Living children that had the slot before and still have workers in it.
+    pub predecessors: Vec<Predecessor>,
+}
+
+/// Connections of an asynchronous MPM that wait, by what for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingConnections {
+    /// Until more of an answer can be written.
+    pub write_completion: u32,
+    /// Until the client closes.
+    pub lingering_close: u32,
+    /// For a next request.
+    pub keep_alive: u32,
+    /// Until a module goes on with them.
+    pub suspended: u32,
+}
+
+/// Workers whose status is graceful, by the times of their last request: prefork's parent writes
+/// that status over any other, a worker of event has it while it waits, too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GracefulWorkers {
+    /// At a request that has begun and not ended; known with `ExtendedStatus`.
+    pub at_request: u32,
+    /// Between that and whatever its connection brings next.
+    pub after_request: u32,
+    /// When the last request of the latter ended.
+    pub ended: Option<Timestamp>,
+}
+
+/// A child whose slot a newer one has taken: under worker, and under event until about 2.4.24.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Predecessor {
+    /// Who.
+    pub pid: Pid,
+    /// The generation that its workers say.
+    pub generation: Generation,
+    /// Workers by status, without the dead, sorted by status.
+    pub workers: Vec<(WorkerStatus, u32)>,
+    /// What those do whose status is graceful.
+    pub graceful: GracefulWorkers,
+    /// What its longest request is for, as in a slot.
+    pub request: Option<String>,
+}
+
+/// What an operator wants shown of what a worker is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ShowRequests {
+    /// Nothing.
+    #[default]
+    Off,
+    /// The method.
+    Method,
+    /// The method, and the path without its query.
+    Path,
 }
 
 /// What a scoreboard says, as far as it could be proven.
@@ -143,6 +204,22 @@ impl WorkerStatus {
             9 => Self::Graceful,
             10 => Self::IdleCleanup,
             other => Self::Unknown(other),
+        }
+    }
+
+    /// The worker is at a request by its own word: graceful is its parent's.
+    #[must_use]
+    pub const fn is_at_request(self) -> bool {
+        match self {
+            Self::Reading | Self::Sending | Self::Logging | Self::Dns => true,
+            Self::Dead
+            | Self::Starting
+            | Self::Ready
+            | Self::Keepalive
+            | Self::Closing
+            | Self::Graceful
+            | Self::IdleCleanup
+            | Self::Unknown(_) => false,
         }
     }
 

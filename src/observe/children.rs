@@ -24,6 +24,9 @@ const REAPED_WITHIN: u64 = 3_000_000;
 /// So many children are asked whether they are well: one that is proves that a restart let it live.
 const MOST_EXAMINED: usize = 8;
 
+/// Of so many old children the state is read in each look: 25 us each.
+const MOST_OLD: usize = 256;
+
 /// Every process of one server that is, or was, a child of one of its parents.
 #[derive(Debug, Default)]
 pub struct Children {
@@ -36,6 +39,8 @@ pub struct Children {
     ended: BTreeMap<ProcessId, Uptime>,
     /// Seen stopped, or frozen under a deadly signal.
     halted: BTreeSet<ProcessId>,
+    /// Whether these can make progress is to be seen in each look.
+    old: Vec<ProcessId>,
 }
 
 /// What became of the processes since the last look.
@@ -55,6 +60,11 @@ impl Children {
             self.roles_unknown = true;
         }
         self.tells_daemons = tells;
+    }
+
+    /// Whether these can make progress is asked in the next look; of others only whether they live.
+    pub fn attend_to(&mut self, old: impl Iterator<Item = ProcessId>) {
+        self.old = old.take(MOST_OLD).collect();
     }
 
     /// Reads the parent's rows.
@@ -218,6 +228,17 @@ impl Children {
                     .is_ok_and(|row| row.id == child.id && row.parent == parent.pid.as_raw())
             {
                 children.insert(*pid, *child);
+            }
+        }
+        for id in &self.old {
+            let row = table.row(id.pid).ok().filter(|row| row.id == *id);
+            // An end is reported with its moment.
+            let state = row.map(|row| row.state).filter(|state| *state != ProcessState::Ended);
+            if let (Some(child), Some(state)) = (children.get_mut(&id.pid), state)
+                && child.id == *id
+                && child.state != ProcessState::Ended
+            {
+                child.state = state;
             }
         }
         Ok(process::ProcessTable {

@@ -6,7 +6,7 @@ use super::{
     asked::{Answer, AskError, Asked, Asker, Changes, ErrorLogPlace, Question},
     scoreboard::ScoreboardReader,
 };
-use crate::model::{process::ProcessId, source::Why, time::Moment};
+use crate::model::{build::HttpdBuild, process::ProcessId, source::Why, time::Moment};
 
 /// A parent this young may still read its configuration for the first time.
 const STARTED_WITHIN: Duration = Duration::from_secs(2);
@@ -40,6 +40,8 @@ pub struct Inquiry {
     compared: Option<Moment>,
     /// Why it said nothing, in words.
     failure: Option<String>,
+    /// The parent that told what it is made of.
+    build: Option<(ProcessId, HttpdBuild)>,
 }
 
 impl Inquiry {
@@ -55,6 +57,7 @@ impl Inquiry {
             changes: None,
             compared: None,
             failure: None,
+            build: None,
         }
     }
 
@@ -70,6 +73,20 @@ impl Inquiry {
     #[must_use]
     pub const fn error_log(&self) -> Option<&Result<Option<ErrorLogPlace>, Why>> {
         self.told.as_ref()
+    }
+
+    /// What this parent is made of, if it told anything of that.
+    #[must_use]
+    pub fn build(&self, parent: ProcessId) -> Option<&HttpdBuild> {
+        let told = self.build.as_ref().filter(|(whom, _)| *whom == parent);
+        told.map(|(_, build)| build).filter(|build| **build != HttpdBuild::default())
+    }
+
+    /// Takes what its `mod_status` says of the same.
+    pub fn hear_tokens(&mut self, tokens: &str) {
+        if let Some((_, build)) = &mut self.build {
+            build.take_openssl(tokens);
+        }
     }
 
     /// Nobody may be asked; once that is allowed again, it is as if nobody had been.
@@ -110,7 +127,9 @@ impl Inquiry {
         }
         self.open = false;
         match said.result {
-            Ok(Answer { error_log, pid_file, includes, at, .. }) => {
+            Ok(Answer { error_log, pid_file, includes, mut build, at, .. }) => {
+                build.openssl = self.build(said.parent).and_then(|build| build.openssl.clone());
+                self.build = Some((said.parent, build));
                 self.changes = Some(Changes::since(at.wall, &includes));
                 self.told = Some(Ok(error_log));
                 self.failure = None;

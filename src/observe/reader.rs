@@ -3,7 +3,7 @@
 //!
 //! A request is a process's identity, an answer its decoded scoreboard, the environment of one that
 //! has a scoreboard, in which namespaces it lives, or a closed reason. The other side names no path and no address, so the most
-//! that it can ask for is this.
+//! that it can ask for is this: of requests the method and the path, never a query or a client.
 
 use std::{
     collections::BTreeMap,
@@ -28,7 +28,7 @@ use crate::{
     decode::scoreboard::{Family, FamilyMember, Reading, could_be, decode, layout::Layout},
     model::{
         process::{Pid, ProcessId, ProcessState},
-        scoreboard::Scoreboard,
+        scoreboard::{Scoreboard, ShowRequests},
         source::Why,
         time::Moment,
     },
@@ -60,8 +60,8 @@ pub struct Request {
 /// What of a parent is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Wanted {
-    /// Its scoreboard, as it is now.
-    Scoreboard,
+    /// Its scoreboard, as it is now, with this of what old children are asked for.
+    Scoreboard(ShowRequests),
     /// The environment that it was started with.
     Environment,
     /// Its namespaces, root directory and program.
@@ -133,7 +133,7 @@ pub fn serve(table: &ProcessTable, mut stream: impl Read + Write) -> io::Result<
         }
         let known = parents.entry(request.parent).or_default();
         let given = match request.wanted {
-            Wanted::Scoreboard => Given::Scoreboard(read(table, request.parent, known)),
+            Wanted::Scoreboard(show) => Given::Scoreboard(read(table, request.parent, known, show)),
             Wanted::Environment => Given::Environment(environment(table, request.parent, known)),
             Wanted::Identity => Given::Identity(Identity::of(table, request.parent)),
         };
@@ -187,7 +187,7 @@ fn receive<T: for<'a> Deserialize<'a>>(
 /// process in whose own memory a scoreboard was found hands it over, which no other program has.
 fn environment(table: &ProcessTable, parent: ProcessId, known: &mut Known) -> Result<Vec<u8>, Why> {
     if known.place.is_none() {
-        read(table, parent, known)?;
+        read(table, parent, known, ShowRequests::Off)?;
     }
     let in_memory =
         known.place.as_ref().is_some_and(|it| matches!(it.segment, Segment::Memory { .. }));
@@ -197,7 +197,12 @@ fn environment(table: &ProcessTable, parent: ProcessId, known: &mut Known) -> Re
     environment::of(table, parent)
 }
 
-fn read(table: &ProcessTable, parent: ProcessId, known: &mut Known) -> Result<Scoreboard, Why> {
+fn read(
+    table: &ProcessTable,
+    parent: ProcessId,
+    known: &mut Known,
+    show: ShowRequests,
+) -> Result<Scoreboard, Why> {
     let row = table.row(parent.pid)?;
     if row.id != parent {
         return Err(Why::Missing);
@@ -205,14 +210,14 @@ fn read(table: &ProcessTable, parent: ProcessId, known: &mut Known) -> Result<Sc
     let at = clock::now();
     if known.has_one_worker_a_slot {
         let members = family(table, &row, &mut known.members, at)?;
-        let reading = known.decode(&members).filter(|reading| reading.layout == known.layout);
+        let reading = known.decode(&members, show).filter(|reading| reading.layout == known.layout);
         if let Some(reading) = reading {
             return Ok(reading.scoreboard);
         }
     }
     known.members.clear();
     let members = family(table, &row, &mut known.members, at)?;
-    if let Some(reading) = known.decode(&members) {
+    if let Some(reading) = known.decode(&members, show) {
         known.layout = reading.layout.or(known.layout);
         known.has_one_worker_a_slot =
             known.layout.is_some() && reading.scoreboard.global.thread_limit == 1;
@@ -220,7 +225,7 @@ fn read(table: &ProcessTable, parent: ProcessId, known: &mut Known) -> Result<Sc
     }
     // Not seen yet, or made anew by a hard restart.
     let family = Family { httpd_children: &members };
-    let (place, scoreboard, layout) = find(table, parent.pid, &family, known.layout)?;
+    let (place, scoreboard, layout) = find(table, parent.pid, &family, known.layout, show)?;
     known.place = Some(place);
     known.layout = layout.or(known.layout);
     Ok(scoreboard)
@@ -261,6 +266,7 @@ fn find(
     parent: Pid,
     family: &Family<'_>,
     layout: Option<Layout>,
+    show: ShowRequests,
 ) -> Result<Found, Why> {
     let (places, closed) = match in_memory(table, parent) {
         Ok(places) => (places, false),
@@ -272,7 +278,7 @@ fn find(
     let mut unproven = None;
     for place in places {
         let Ok(bytes) = place.read() else { continue };
-        match decode(&bytes, family, layout) {
+        match decode(&bytes, family, layout, show) {
             // A file is this parent's only if its slots are.
             Ok(reading) if reading.layout.is_some() => {
                 return Ok((place, reading.scoreboard, reading.layout));
@@ -342,9 +348,9 @@ fn in_files(directory: &Path) -> io::Result<Vec<Place>> {
 }
 
 impl Known {
-    fn decode(&self, members: &[FamilyMember]) -> Option<Reading> {
+    fn decode(&self, members: &[FamilyMember], show: ShowRequests) -> Option<Reading> {
         let bytes = self.place.as_ref()?.read().ok()?;
-        decode(&bytes, &Family { httpd_children: members }, self.layout).ok()
+        decode(&bytes, &Family { httpd_children: members }, self.layout, show).ok()
     }
 }
 

@@ -16,7 +16,12 @@ use super::{
     error_log::{client::LogReader, message},
     reader::{Answer, Given, Request, Wanted, send, take_frame},
 };
-use crate::model::{process::ProcessId, scoreboard::Scoreboard, snapshot::Part, source::Why};
+use crate::model::{
+    process::ProcessId,
+    scoreboard::{Scoreboard, ShowRequests},
+    snapshot::Part,
+    source::Why,
+};
 
 /// A look must not wait longer for one source.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -30,6 +35,7 @@ pub struct ScoreboardReader {
     process: Child,
     serial: u64,
     overdue: bool,
+    show: ShowRequests,
     /// What has come of an answer, so that one which was too late in the middle is not lost.
     partial: Vec<u8>,
 }
@@ -53,14 +59,19 @@ impl ScoreboardReader {
             // prefork signals its whole process group, which must not be ours.
             .process_group(0)
             .spawn()?;
-        let partial = Vec::new();
-        let reader = Self { stream: own, process, serial: 0, overdue: false, partial };
+        let (show, partial) = (ShowRequests::Off, Vec::new());
+        let reader = Self { stream: own, process, serial: 0, overdue: false, show, partial };
         Ok((reader, LogReader::new(logs)?))
+    }
+
+    /// What of old children's requests is asked for from now on; at first nothing.
+    pub const fn show_requests(&mut self, show: ShowRequests) {
+        self.show = show;
     }
 
     /// Asks for a parent's scoreboard.
     pub fn read(&mut self, parent: ProcessId) -> Part<Scoreboard> {
-        match self.give(parent, Wanted::Scoreboard) {
+        match self.give(parent, Wanted::Scoreboard(self.show)) {
             Ok(Given::Scoreboard(Ok(scoreboard))) => Part::Seen(scoreboard),
             Ok(Given::Scoreboard(Err(why))) | Err(why) => Part::Unseen(why),
             Ok(Given::Environment(_) | Given::Identity(_)) => Part::Unseen(Why::Other),

@@ -163,6 +163,11 @@ impl ServerObserver {
         }
     }
 
+    /// In the next look it is seen whether these children can make progress.
+    pub fn attend_to(&mut self, old: impl Iterator<Item = ProcessId>) {
+        self.children.attend_to(old);
+    }
+
     /// One look. `found`: parents that discovery sees now.
     pub fn look(
         &mut self,

@@ -270,7 +270,7 @@ impl ChildrenTracker {
     }
 }
 
-fn is_starting(slot: &SlotRecord) -> bool {
+pub(super) fn is_starting(slot: &SlotRecord) -> bool {
     let mut statuses = slot.workers.iter().map(|(status, _)| *status);
     statuses.all(|status| status == WorkerStatus::Starting)
 }

@@ -7,7 +7,10 @@ use crate::model::{
     event::Event,
     log::{Claim, LogReport},
     process::{Child, ChildRole, ExitStatus, Pid, ProcessId, ProcessState, ProcessTable},
-    scoreboard::{Generation, Global, Scoreboard, Slot, SlotRecord, WorkerStatus},
+    scoreboard::{
+        Generation, Global, GracefulWorkers, Scoreboard, Slot, SlotRecord, WaitingConnections,
+        WorkerStatus,
+    },
     snapshot::{ParentSighting, Part, PidFileStamp, ServerSnapshot, Trace, TraceKind},
     source::Why,
     time::{Moment, Timestamp, Uptime},
@@ -118,6 +121,10 @@ impl Story {
             generation: Generation::new(*generation),
             quiescing: false,
             connections: 0,
+            waiting: WaitingConnections::default(),
+            graceful: GracefulWorkers::default(),
+            request: None,
+            predecessors: Vec::new(),
             workers: vec![(WorkerStatus::Ready, 5), (WorkerStatus::Sending, self.busy)],
             workers_left: Vec::new(),
         });

@@ -23,6 +23,7 @@ pub mod server;
 pub mod serving;
 mod status;
 pub mod stop;
+mod stragglers;
 pub mod tally;
 mod unserved;
 pub mod witness;

@@ -9,6 +9,7 @@ mod assess;
 mod compare;
 mod infer;
 mod remember;
+mod straggle;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -24,6 +25,7 @@ use super::{
     serving::ServingTracker,
     status::StatusTracker,
     stop::{FailedRestart, StopTracker},
+    stragglers::StragglerTracker,
     unserved::UnservedTracker,
     witness::{WitnessChange, WitnessTracker},
 };
@@ -60,10 +62,13 @@ pub struct ServerTracker {
     first_children: UnservedTracker,
     /// What the next parent to serve makes good.
     unserved: Option<Unserved>,
+    /// The last parent did not close its listeners when it ended, as far as is known.
+    left_listening: bool,
     /// Workers with a request, as long as no child was leaving.
     busy: u32,
     children: ChildrenTracker,
     drains: DrainTracker,
+    stragglers: StragglerTracker,
     stops: StopTracker,
     serving: ServingTracker,
     claims: ClaimTracker,
@@ -88,9 +93,11 @@ impl ServerTracker {
             inferred: None,
             first_children: UnservedTracker::new(),
             unserved: None,
+            left_listening: true,
             busy: 0,
             children: ChildrenTracker::default(),
             drains: DrainTracker::default(),
+            stragglers: StragglerTracker::default(),
             stops: StopTracker::default(),
             serving: ServingTracker::default(),
             claims: ClaimTracker::default(),
@@ -133,7 +140,8 @@ impl ServerTracker {
         let hangs = hangs.filter(|_| !self.latest.restart_hung);
         let soon = restart.and_then(RestartTracker::next_deadline);
         let serving = self.serving.next_deadline();
-        [hangs, soon, serving, self.claims.next_deadline()].into_iter().flatten().min()
+        let stuck = self.stragglers.next_deadline();
+        [hangs, soon, serving, stuck, self.claims.next_deadline()].into_iter().flatten().min()
     }
 
     /// Folds one look at the server.
@@ -152,6 +160,7 @@ impl ServerTracker {
         self.observe_children(snapshot, &restarts, &mut events);
         self.notice_full_restart(snapshot, &mut events);
         events.extend(self.stops.explain(&snapshot.statuses));
+        self.notice_stop(&events);
         self.compare(snapshot, &mut events);
         self.return_from_absence(snapshot, &mut events);
         self.assess(snapshot);

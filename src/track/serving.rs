@@ -2,10 +2,17 @@
 
 use std::time::Duration;
 
-use crate::model::{process::ProcessTable, scoreboard::Scoreboard, time::Moment};
+use super::children::is_starting;
+use crate::model::{
+    process::{ProcessId, ProcessTable},
+    scoreboard::Scoreboard,
+    time::Moment,
+};
 
 /// Ordinary delays between "resuming" and the first child are shorter (event: 1 s, worker: 2 s).
 const ORDINARY_DELAY: Duration = Duration::from_secs(3);
+/// A child has its workers within a few milliseconds, unless a module takes long.
+const STARTED_AFTER: Duration = Duration::from_millis(100);
 
 /// Whether a server serves, as a state:
 ///
@@ -30,8 +37,8 @@ pub enum ServingTracker {
 }
 
 impl ServingTracker {
-    /// Folds one look: whether a live, non-quiescing child of the running generation exists;
-    /// `None` if that could not be seen.
+    /// Folds one look: whether a live, non-quiescing child of the running generation exists, which
+    /// has started; `None` if that could not be seen.
     pub fn observe(&mut self, at: Moment, serves: Option<bool>) {
         *self = match (*self, serves) {
             (_, None) => Self::Unknown,
@@ -62,17 +69,112 @@ impl ServingTracker {
     }
 }
 
-/// A live, non-quiescing child of the running generation exists; `None` while slots are not proven.
+/// A live, non-quiescing child of the running generation exists, and is not only being started: one
+/// that dies before any worker is ready is followed by the next, and none ever answers. `None` while
+/// slots are not proven.
 pub(super) fn takes_connections(board: &Scoreboard, table: &ProcessTable) -> Option<bool> {
     let running = board.global.running_generation;
     let mut current = board.slots.as_ref()?.iter().filter(|slot| slot.generation == running);
-    Some(current.any(|slot| !slot.quiescing && table.living(slot.pid).is_some()))
+    Some(
+        current
+            .any(|slot| !slot.quiescing && !is_starting(slot) && table.living(slot.pid).is_some()),
+    )
+}
+
+/// The same without slots, which alone tell of workers: one that dies at its start does so sooner.
+pub(super) fn has_started(id: &ProcessId, at: Moment) -> bool {
+    at.since(at.at_uptime(id.started)) >= STARTED_AFTER
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::track::fixture::after;
+    use crate::{
+        model::{
+            process::{Child, ChildRole, ExitStatus, Pid, ProcessState},
+            scoreboard::{
+                Generation, Global, GracefulWorkers, Slot, SlotRecord, WaitingConnections,
+                WorkerStatus,
+            },
+            snapshot::TraceKind,
+        },
+        track::fixture::{Story, after, process},
+    };
+
+    fn takes(generation: i32, quiescing: bool, workers: &[(WorkerStatus, u32)]) -> bool {
+        let slot = SlotRecord {
+            slot: Slot::new(0),
+            pid: Pid::new(11).unwrap(),
+            generation: Generation::new(generation),
+            quiescing,
+            connections: 0,
+            waiting: WaitingConnections::default(),
+            workers: workers.to_vec(),
+            graceful: GracefulWorkers::default(),
+            workers_left: Vec::new(),
+            request: None,
+            predecessors: Vec::new(),
+        };
+        let global = Global {
+            server_limit: 1,
+            thread_limit: 5,
+            running_generation: Generation::new(1),
+            restart_time: after(0).wall,
+        };
+        let (id, state) = (process(11, 20), ProcessState::Alive);
+        let child = Child { id, role: ChildRole::Httpd, state };
+        let table = ProcessTable {
+            state,
+            catches_crashes: true,
+            children: [(id.pid, child)].into(),
+            well: Vec::new(),
+            halted: Vec::new(),
+            threaded: true,
+        };
+        takes_connections(&Scoreboard { global, slots: Some(vec![slot]) }, &table).unwrap()
+    }
+
+    #[test]
+    fn a_child_that_is_never_ready_takes_no_connection() {
+        let (ready, busy) = ((WorkerStatus::Ready, 4), (WorkerStatus::Sending, 5));
+        let starting = (WorkerStatus::Starting, 5);
+        assert!(takes(1, false, &[ready, starting]) && takes(1, false, &[busy]));
+        assert!(!takes(1, false, &[starting]) && !takes(1, false, &[]), "it dies at its start");
+        assert!(!takes(1, true, &[ready]) && !takes(0, false, &[ready]), "it is leaving");
+    }
+
+    #[test]
+    fn a_restart_after_which_no_child_comes_or_none_lives_is_an_outage() {
+        let mut story = Story::of_a_running_httpd();
+        // Old children hold every slot.
+        story.reads_configuration(2500, 2504);
+        story.generation = 1;
+        story.look(2510);
+        assert_eq!(story.tracker.assessment().serving, Some(true), "it may be about to come");
+        story.look(5510);
+        assert_eq!(story.tracker.assessment().serving, Some(false));
+        story.children = vec![(13, 5600, 1)];
+        story.look(5700);
+        assert_eq!(story.tracker.assessment().serving, Some(true));
+    }
+
+    #[test]
+    fn what_a_failed_restart_leaves_behind_serves_nobody_new() {
+        for (status, serves) in [(ExitStatus::Code(1), false), (ExitStatus::Signal(9), true)] {
+            let mut story = Story::of_a_running_httpd();
+            if !serves {
+                story.trace(2500, TraceKind::ConfigOpened);
+            }
+            story.children.clear();
+            story.orphans = vec![(11, 20)];
+            story.ended(process(1, 0), 2505, Some(status));
+            story.parent = None;
+            story.look(2506);
+            story.look(6000);
+            assert_eq!(story.tracker.assessment().orphans, Some(1));
+            assert_eq!(story.tracker.assessment().serving, Some(serves), "{status:?}");
+        }
+    }
 
     #[test]
     fn an_ordinary_delay_is_not_an_outage() {

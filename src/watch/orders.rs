@@ -7,7 +7,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::{
     expose::web_config::WebConfigState,
-    model::time::Timestamp,
+    model::{scoreboard::ShowRequests, time::Timestamp},
     observe::{inquiry::Calling, log_source::LogChoice, server::Target, wake::Wake},
 };
 
@@ -25,6 +25,8 @@ pub struct WatchOptions {
     pub ask_httpd: bool,
     /// Where what is known is kept from one run to the next.
     pub state_dir: PathBuf,
+    /// What is shown of stragglers' request lines.
+    pub show_requests: ShowRequests,
 }
 
 /// One server that an operator listed.

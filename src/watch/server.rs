@@ -159,7 +159,10 @@ impl Server {
 
     /// What is shown of it.
     pub(super) fn view(&self) -> ServerView<'_> {
-        ServerView { name: &self.name, assessment: self.tracker.assessment(), tally: &self.tally }
+        let assessment = self.tracker.assessment();
+        let parent = assessment.parent.map(|(parent, _)| parent);
+        let build = parent.and_then(|parent| self.inquiry.build(parent));
+        ServerView { name: &self.name, assessment, tally: &self.tally, build }
     }
 
     pub(super) fn next_deadlines(&self) -> impl Iterator<Item = Moment> {
@@ -174,9 +177,15 @@ impl Server {
         status: Option<StatusSighting>,
         instruments: &mut Instruments<'_>,
     ) -> Looked {
+        let old = self.tracker.assessment().stragglers.iter().flatten().map(|old| old.id);
+        self.observer.attend_to(old);
         let (snapshot, doubt) = self.observer.look(at, traces, found, instruments);
         // What was asked before an operator changed his mind is answered after it.
         let status = status.filter(|_| self.choices.status_url.is_some());
+        let told = status.as_ref().and_then(|status| status.result.as_ref().ok());
+        if let Some(tokens) = told.and_then(|told| told.version.as_ref()) {
+            self.inquiry.hear_tokens(tokens);
+        }
         Looked { snapshot: ServerSnapshot { status, ..snapshot }, doubt }
     }
 

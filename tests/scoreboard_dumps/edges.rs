@@ -1,6 +1,9 @@
 //! The smallest, the emptiest and the most absurd scoreboards.
 
-use gracekeeper::decode::scoreboard::{Family, Refusal, could_be, decode, layout::Layout};
+use gracekeeper::{
+    decode::scoreboard::{Family, Refusal, could_be, decode, layout::Layout},
+    model::scoreboard::ShowRequests,
+};
 
 use super::{
     read,
@@ -31,7 +34,7 @@ fn server(layout: Layout, slots: &[(u32, i32)]) -> Synthesis {
 
 fn refusal(segment: &[u8]) -> Refusal {
     assert!(!could_be(segment.get(..64).unwrap_or(segment), segment.len() as u64));
-    decode(segment, &Family::default(), Some(Layout::WithWaitIo)).unwrap_err()
+    decode(segment, &Family::default(), Some(Layout::WithWaitIo), ShowRequests::Off).unwrap_err()
 }
 
 fn with(segment: &[u8], at: usize, bytes: &[u8]) -> Vec<u8> {
@@ -62,7 +65,7 @@ fn a_size_that_is_not_there_is_refused() {
     let cut = &segment[..size - 1];
     assert_eq!(refusal(cut), Refusal::TooShort { have: 4_895, need: 4_896 });
     assert_eq!(refusal(cut).to_string(), "4895 bytes of a scoreboard of 4896");
-    assert!(decode(&segment[..size], &Family::default(), None).is_ok());
+    assert!(decode(&segment[..size], &Family::default(), None, ShowRequests::Off).is_ok());
     for size in [u64::MAX, 1 << 40, 0, 1] {
         let segment = with(&segment, 0, &size.to_le_bytes());
         assert!(matches!(refusal(&segment), Refusal::NoScoreboard { .. }), "{size}");

@@ -6,7 +6,9 @@ use gracekeeper::{
     decode::scoreboard::{FamilyMember, layout::Layout},
     model::{
         process::Pid,
-        scoreboard::{Generation, Slot, SlotRecord, WorkerStatus},
+        scoreboard::{
+            Generation, GracefulWorkers, Slot, SlotRecord, WaitingConnections, WorkerStatus,
+        },
         time::Timestamp,
     },
 };
@@ -137,6 +139,15 @@ impl Process {
             generation: Generation::new(self.generation),
             quiescing: self.quiescing != 0,
             connections: self.counts[0],
+            waiting: WaitingConnections {
+                write_completion: self.counts[1],
+                lingering_close: self.counts[2],
+                keep_alive: self.counts[3],
+                suspended: self.counts[4],
+            },
+            graceful: GracefulWorkers::default(),
+            request: None,
+            predecessors: Vec::new(),
             workers: counts.into_iter().collect(),
             workers_left: left.map(|(_, last_used)| Timestamp::from_micros(last_used)).collect(),
         }

@@ -3,11 +3,12 @@
 //! The size in front of a segment leaves exactly one question open: the stride of the process
 //! array, which some releases index by its unrounded size. Read with the wrong stride it is
 //! plausible nonsense, so the slots are given only once the stride is proven; what does not depend
-//! on it is given at once. In reading order: [`layout`], `segment`, `record`, `proof`.
+//! on it is given at once. In reading order: [`layout`], `segment`, `request`, `record`, `proof`.
 
 pub mod layout;
 mod proof;
 mod record;
+mod request;
 mod segment;
 
 use std::collections::BTreeMap;
@@ -19,7 +20,7 @@ use self::{
 };
 use crate::model::{
     process::Pid,
-    scoreboard::{Generation, Global, Scoreboard},
+    scoreboard::{Generation, Global, Scoreboard, ShowRequests},
     time::Timestamp,
 };
 
@@ -99,7 +100,8 @@ const PLAUSIBLE_MICROS: std::ops::Range<i64> = 946_684_800_000_000..7_258_118_40
 /// Reads a segment, which may be longer than its scoreboard.
 ///
 /// `kept` is the layout once proven for this executable and parent: with it the slots are read
-/// also while no child lives, unless the process table speaks against it.
+/// also while no child lives, unless the process table speaks against it. Of what workers are asked
+/// for, `show` is read, and only of children that are below the running generation.
 ///
 /// # Errors
 ///
@@ -108,6 +110,7 @@ pub fn decode(
     segment: &[u8],
     family: &Family<'_>,
     kept: Option<Layout>,
+    show: ShowRequests,
 ) -> Result<Reading, Refusal> {
     let have = u64::try_from(segment.len()).unwrap_or(u64::MAX);
     let too_short = |need| Refusal::TooShort { have, need };
@@ -119,7 +122,7 @@ pub fn decode(
     let members = Members::of(family);
     let account = |layout| {
         let view = View::new(segment, header, layout)?;
-        Some(Account::take(view, header, layout, &members))
+        Some(Account::take(view, header, layout, &members, show))
     };
     let accounts: Vec<Account> = header.layouts().filter_map(account).collect();
     let Verdict { slots, layout } = proof::judge(&accounts, kept);

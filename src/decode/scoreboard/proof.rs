@@ -15,7 +15,10 @@ use super::{
     record::{self, Testimony},
     segment::{Header, ProcessScore, View},
 };
-use crate::model::{process::Pid, scoreboard::SlotRecord};
+use crate::model::{
+    process::Pid,
+    scoreboard::{ShowRequests, SlotRecord},
+};
 
 /// No count of connections, bucket or generation of a slot is expected to reach this: a pid above
 /// does not look like one.
@@ -94,7 +97,13 @@ pub(super) fn judge(accounts: &[Account], kept: Option<Layout>) -> Verdict {
 
 impl Account {
     /// Reads every slot, used or not, under a layout.
-    pub(super) fn take(view: View<'_>, header: Header, layout: Layout, members: &Members) -> Self {
+    pub(super) fn take(
+        view: View<'_>,
+        header: Header,
+        layout: Layout,
+        members: &Members,
+        show: ShowRequests,
+    ) -> Self {
         let mut account = Self {
             layout,
             records: Vec::new(),
@@ -107,7 +116,8 @@ impl Account {
             let Some(pid) = Pid::new(process.pid) else {
                 continue;
             };
-            let told = record::tell(slot, pid, process, view.workers(slot), members);
+            let reader = record::Reader { members, show, running: header.running_generation };
+            let told = reader.tell(slot, pid, process, view.workers(slot));
             account.contradicted |= told.workers == Testimony::Contradicted;
             account.records.push(told.record);
             if members.contains(pid) {
@@ -249,7 +259,7 @@ mod tests {
         let header = Header::read(segment).unwrap();
         let view = View::new(segment, header, layout).unwrap();
         let members = children.iter().map(|pid| (Pid::new(*pid).unwrap(), true));
-        Account::take(view, header, layout, &Members::new(members))
+        Account::take(view, header, layout, &Members::new(members), ShowRequests::Off)
     }
 
     #[test]

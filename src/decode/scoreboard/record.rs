@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Members,
+    Members, request,
     segment::{ProcessScore, WorkerScore},
 };
 use crate::model::{
     process::Pid,
-    scoreboard::{Generation, Slot, SlotRecord, WorkerStatus},
+    scoreboard::{
+        Generation, GracefulWorkers, Predecessor, ShowRequests, Slot, SlotRecord,
+        WaitingConnections, WorkerStatus,
+    },
     time::Timestamp,
 };
 
@@ -32,48 +35,147 @@ pub(super) enum Testimony {
     Contradicted,
 }
 
-/// Reads a slot in use with its workers.
-pub(super) fn tell(
-    slot: u32,
-    pid: Pid,
-    process: ProcessScore,
-    workers: impl Iterator<Item = WorkerScore>,
-    members: &Members,
-) -> Told {
-    let mut counts = BTreeMap::<WorkerStatus, u32>::new();
-    let mut workers_left = Vec::new();
-    let mut testimony = Testimony::Silent;
-    for worker in workers {
-        let status = WorkerStatus::from_raw(worker.status);
-        testimony = testimony.and(worker, status, pid, process.generation);
-        if !belongs(worker, status, pid, members) {
-            continue;
+/// Reads slots in use.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reader<'a> {
+    pub(super) members: &'a Members,
+    /// What is shown of old children's requests.
+    pub(super) show: ShowRequests,
+    pub(super) running: i32,
+}
+
+/// The living workers of one child in one row.
+#[derive(Clone, Debug, Default)]
+struct Crew<'a> {
+    counts: BTreeMap<WorkerStatus, u32>,
+    graceful: GracefulWorkers,
+    /// The worker that is longest at a request, and since when.
+    longest: Option<(i64, &'a [u8])>,
+}
+
+/// Where the times of a worker's last request place it.
+enum Progress {
+    /// A request has begun and not ended.
+    Within,
+    /// It ended then, and nothing was begun since.
+    Ended(i64),
+    /// Another status was taken since, or nothing was noted.
+    Untold,
+}
+
+impl Reader<'_> {
+    /// Reads a slot in use with its workers.
+    pub(super) fn tell<'a>(
+        self,
+        slot: u32,
+        pid: Pid,
+        process: ProcessScore,
+        workers: impl Iterator<Item = WorkerScore<'a>>,
+    ) -> Told {
+        let mut crew = Crew::default();
+        let mut predecessors = BTreeMap::<(Pid, i32), Crew<'_>>::new();
+        let mut workers_left = Vec::new();
+        let mut testimony = Testimony::Silent;
+        for worker in workers {
+            let status = WorkerStatus::from_raw(worker.status);
+            testimony = testimony.and(worker, status, pid, process.generation);
+            if !belongs(worker, status, pid, self.members) {
+                let older = Pid::new(worker.pid).filter(|pid| self.members.is_alive(*pid));
+                if let Some(older) = older.filter(|_| status != WorkerStatus::Dead) {
+                    predecessors.entry((older, worker.generation)).or_default().add(worker, status);
+                }
+            } else if status != WorkerStatus::Dead {
+                crew.add(worker, status);
+            } else if worker.last_used > 0 {
+                workers_left.push(Timestamp::from_micros(worker.last_used));
+            }
         }
-        if status != WorkerStatus::Dead {
-            let count = counts.entry(status).or_default();
-            *count = count.saturating_add(1);
-        } else if worker.last_used > 0 {
-            workers_left.push(Timestamp::from_micros(worker.last_used));
+        workers_left.sort_unstable();
+        let predecessors = predecessors.into_iter().map(|((pid, generation), crew)| Predecessor {
+            pid,
+            generation: Generation::new(generation),
+            graceful: crew.graceful,
+            request: self.request(generation, &crew),
+            workers: crew.counts.into_iter().collect(),
+        });
+        let record = SlotRecord {
+            slot: Slot::new(slot),
+            pid,
+            generation: Generation::new(process.generation),
+            quiescing: process.quiescing != 0,
+            connections: process.connections,
+            waiting: process.waiting(),
+            graceful: crew.graceful,
+            workers_left,
+            request: self.request(process.generation, &crew),
+            predecessors: predecessors.collect(),
+            workers: crew.counts.into_iter().collect(),
+        };
+        Told { record, workers: testimony }
+    }
+
+    /// Of a child that leaves no longer than it must, nobody asks what it does.
+    fn request(self, generation: i32, crew: &Crew<'_>) -> Option<String> {
+        let (_, line) = crew.longest.filter(|_| generation < self.running)?;
+        request::shown(line, self.show)
+    }
+}
+
+impl<'a> Crew<'a> {
+    fn add(&mut self, worker: WorkerScore<'a>, status: WorkerStatus) {
+        let count = self.counts.entry(status).or_default();
+        *count = count.saturating_add(1);
+        let progress = Progress::of(worker);
+        if status == WorkerStatus::Graceful {
+            match progress {
+                Progress::Within => self.graceful.at_request += 1,
+                Progress::Ended(at) => {
+                    self.graceful.after_request += 1;
+                    let at = Some(Timestamp::from_micros(at));
+                    self.graceful.ended = self.graceful.ended.max(at);
+                }
+                Progress::Untold => {}
+            }
+        }
+        // The line stays when its request is over; a worker that reads has not got the next one.
+        let is_there = matches!(status, WorkerStatus::Sending | WorkerStatus::Graceful);
+        let earlier = self.longest.is_none_or(|(since, _)| worker.start_time < since);
+        if is_there && earlier && matches!(progress, Progress::Within) {
+            self.longest = Some((worker.start_time, worker.request));
         }
     }
-    workers_left.sort_unstable();
-    let record = SlotRecord {
-        slot: Slot::new(slot),
-        pid,
-        generation: Generation::new(process.generation),
-        quiescing: process.quiescing != 0,
-        connections: process.connections,
-        workers: counts.into_iter().collect(),
-        workers_left,
-    };
-    Told { record, workers: testimony }
+}
+
+impl Progress {
+    /// `scoreboard.c`, `ap_time_process_request`: the end of a request is its worker's last use,
+    /// until it becomes ready for another connection.
+    const fn of(worker: WorkerScore<'_>) -> Self {
+        if worker.start_time > worker.stop_time {
+            Self::Within
+        } else if worker.stop_time > 0 && worker.last_used == worker.stop_time {
+            Self::Ended(worker.stop_time)
+        } else {
+            Self::Untold
+        }
+    }
+}
+
+impl ProcessScore {
+    const fn waiting(self) -> WaitingConnections {
+        WaitingConnections {
+            write_completion: self.write_completion,
+            lingering_close: self.lingering_close,
+            keep_alive: self.keep_alive,
+            suspended: self.suspended,
+        }
+    }
 }
 
 /// Whether a worker is one of the child that has the slot.
 ///
 /// Under worker, and under event until about 2.4.24, a new child takes the slot of one that is
 /// leaving: threads of both are in one row then, and those of the older are not the slot's.
-fn belongs(worker: WorkerScore, status: WorkerStatus, pid: Pid, members: &Members) -> bool {
+fn belongs(worker: WorkerScore<'_>, status: WorkerStatus, pid: Pid, members: &Members) -> bool {
     if worker.pid == 0 || worker.pid == pid.as_raw() {
         return true;
     }
@@ -83,7 +185,7 @@ fn belongs(worker: WorkerScore, status: WorkerStatus, pid: Pid, members: &Member
 }
 
 impl Testimony {
-    fn and(self, worker: WorkerScore, status: WorkerStatus, pid: Pid, generation: i32) -> Self {
+    fn and(self, worker: WorkerScore<'_>, status: WorkerStatus, pid: Pid, generation: i32) -> Self {
         let named = worker.pid == pid.as_raw();
         // The slot has its child's generation from the moment a worker is ready.
         let ready = !matches!(status, WorkerStatus::Dead | WorkerStatus::Starting);
@@ -105,11 +207,20 @@ mod tests {
     const CHILD: i32 = 4_009;
     const OLDER: i32 = 3_993;
 
-    fn worker(pid: i32, status: u8) -> WorkerScore {
-        WorkerScore { pid, generation: 1, status, last_used: 1_792_000_000_000_000 }
+    fn worker(pid: i32, status: u8) -> WorkerScore<'static> {
+        let last_used = 1_792_000_000_000_000;
+        WorkerScore {
+            pid,
+            generation: 1,
+            status,
+            start_time: 0,
+            stop_time: 0,
+            last_used,
+            request: b"GET /a?b HTTP/1.1",
+        }
     }
 
-    fn told(workers: &[WorkerScore], alive: &[i32]) -> Told {
+    fn told(workers: &[WorkerScore<'_>], alive: &[i32]) -> Told {
         let process = ProcessScore {
             pid: CHILD,
             generation: 1,
@@ -117,10 +228,15 @@ mod tests {
             not_accepting: 1,
             padding: 0,
             connections: 3,
+            write_completion: 0,
+            lingering_close: 1,
+            keep_alive: 2,
+            suspended: 0,
         };
         let alive = alive.iter().filter_map(|pid| Pid::new(*pid));
         let members = Members::new(alive.map(|pid| (pid, true)));
-        tell(7, Pid::new(CHILD).unwrap(), process, workers.iter().copied(), &members)
+        let reader = Reader { members: &members, show: ShowRequests::Path, running: 2 };
+        reader.tell(7, Pid::new(CHILD).unwrap(), process, workers.iter().copied())
     }
 
     #[test]
@@ -131,6 +247,37 @@ mod tests {
         assert_eq!(told.record.workers_left, []);
         assert_eq!(told.workers, Testimony::Named);
         assert!(told.record.quiescing);
+        let [older] = told.record.predecessors.as_slice() else { panic!("{told:?}") };
+        assert_eq!((older.pid.as_raw(), older.generation.number()), (OLDER, 1));
+        assert_eq!(older.workers, [(WorkerStatus::Graceful, 1)]);
+    }
+
+    /// As seen of 2.4.71's prefork: the parent writes "graceful" over keep-alive, closing and sending.
+    #[test]
+    fn the_times_of_a_request_tell_what_a_graceful_worker_does() {
+        let at = 1_792_000_000_000_000;
+        let timed = |status, start_time, stop_time, last_used, request| WorkerScore {
+            start_time,
+            stop_time,
+            last_used,
+            request,
+            ..worker(CHILD, status)
+        };
+        let row = [
+            timed(9, at + 1, at, at + 1, b"PUT /second?x HTTP/1.1"),
+            timed(9, at - 5, 0, at - 5, b"GET /first?x HTTP/1.1"),
+            timed(9, at - 9, at, at, b"GET /over HTTP/1.1"),
+            timed(9, at - 9, at - 2, at - 1, b"GET /ready HTTP/1.1"),
+            timed(9, 0, 0, at, b""),
+            timed(3, at - 9, at - 8, at, b"GET /earlier HTTP/1.1"),
+        ];
+        let told = told(&row, &[CHILD]);
+        let ended = Some(Timestamp::from_micros(at));
+        let expected = GracefulWorkers { at_request: 2, after_request: 1, ended };
+        assert_eq!(told.record.graceful, expected);
+        assert_eq!(told.record.request.as_deref(), Some("GET /first"));
+        let expected = WaitingConnections { lingering_close: 1, keep_alive: 2, ..<_>::default() };
+        assert_eq!(told.record.waiting, expected);
     }
 
     #[test]

@@ -30,17 +30,26 @@ pub(super) struct ProcessScore {
     /// Never written: zero since the segment was made.
     pub(super) padding: u16,
     pub(super) connections: u32,
+    pub(super) write_completion: u32,
+    pub(super) lingering_close: u32,
+    pub(super) keep_alive: u32,
+    pub(super) suspended: u32,
 }
 
-/// `worker_score`, as far as it is asked.
+/// `worker_score`, as far as it is asked; times in microseconds since the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct WorkerScore {
+pub(super) struct WorkerScore<'a> {
     /// Zero under prefork, which leaves it to `process_score`.
     pub(super) pid: i32,
     pub(super) generation: i32,
     pub(super) status: u8,
-    /// Microseconds since the epoch.
+    /// Of the last request's begin.
+    pub(super) start_time: i64,
+    /// Of the last request's end.
+    pub(super) stop_time: i64,
     pub(super) last_used: i64,
+    /// The last request's line, up to its first NUL.
+    pub(super) request: &'a [u8],
 }
 
 /// A segment read with one layout.
@@ -110,7 +119,7 @@ impl<'a> View<'a> {
     }
 
     /// The workers of a slot.
-    pub(super) fn workers(self, slot: u32) -> impl Iterator<Item = WorkerScore> {
+    pub(super) fn workers(self, slot: u32) -> impl Iterator<Item = WorkerScore<'a>> {
         let start = usize::try_from(slot).ok().and_then(|slot| slot.checked_mul(self.row));
         let row = start.and_then(|start| self.workers.get(start..)?.get(..self.row));
         row.unwrap_or_default().chunks_exact(self.worker).filter_map(WorkerScore::read)
@@ -127,18 +136,26 @@ impl ProcessScore {
             not_accepting,
             padding: u16::from_le_bytes(array_at(bytes, 10)?),
             connections: u32::from_le_bytes(array_at(bytes, 12)?),
+            write_completion: u32::from_le_bytes(array_at(bytes, 16)?),
+            lingering_close: u32::from_le_bytes(array_at(bytes, 20)?),
+            keep_alive: u32::from_le_bytes(array_at(bytes, 24)?),
+            suspended: u32::from_le_bytes(array_at(bytes, 28)?),
         })
     }
 }
 
-impl WorkerScore {
-    fn read(bytes: &[u8]) -> Option<Self> {
+impl<'a> WorkerScore<'a> {
+    fn read(bytes: &'a [u8]) -> Option<Self> {
         let [status] = array_at(bytes, 20)?;
+        let request: &[u8; 64] = bytes.get(152..)?.first_chunk()?;
         Some(Self {
             pid: i32::from_le_bytes(array_at(bytes, 12)?),
             generation: i32::from_le_bytes(array_at(bytes, 16)?),
             status,
+            start_time: i64::from_le_bytes(array_at(bytes, 64)?),
+            stop_time: i64::from_le_bytes(array_at(bytes, 72)?),
             last_used: i64::from_le_bytes(array_at(bytes, 80)?),
+            request: request.split(|byte| *byte == 0).next().unwrap_or_default(),
         })
     }
 }

@@ -11,9 +11,9 @@ use std::{
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::{Asked, Question, question};
+use super::{Answer, Asked, Question, question};
 use crate::{
-    model::process::ProcessId,
+    model::{build::HttpdBuild, process::ProcessId},
     observe::{process_table::ProcessTable, wake::Wake},
 };
 
@@ -68,8 +68,14 @@ impl Drop for Asker {
     }
 }
 
-/// Of each server the parent that answered, and the files that its configuration is made of.
-type Known = BTreeMap<usize, (ProcessId, Vec<PathBuf>)>;
+/// What a server's parent answered last.
+#[derive(Debug, Default)]
+pub(super) struct Earlier {
+    /// The files that its configuration is made of.
+    pub(super) includes: Vec<PathBuf>,
+    /// What it is made of.
+    pub(super) build: HttpdBuild,
+}
 
 fn serve(
     table: &ProcessTable,
@@ -78,7 +84,8 @@ fn serve(
     mut answer: impl FnMut(Asked) -> bool,
 ) {
     let mut waiting = Vec::new();
-    let mut known: Known = BTreeMap::new();
+    let mut known: BTreeMap<usize, (ProcessId, Earlier)> = BTreeMap::new();
+    let nothing = Earlier::default();
     loop {
         if waiting.is_empty() {
             let Ok(first) = asked.recv() else { return };
@@ -90,11 +97,12 @@ fn serve(
         let (server, question) = waiting.remove(0);
         let result = {
             let earlier = known.get(&server).filter(|(parent, _)| *parent == question.parent);
-            let earlier = earlier.map(|(_, files)| files.as_slice()).unwrap_or_default();
+            let earlier = earlier.map_or(&nothing, |(_, earlier)| earlier);
             question::answer(table, &question, earlier, cancelled.as_fd())
         };
         if let Ok(answer) = &result {
-            known.insert(server, (question.parent, answer.includes.clone()));
+            let Answer { includes, build, .. } = answer.clone();
+            known.insert(server, (question.parent, Earlier { includes, build }));
         }
         if result.as_ref().is_err_and(super::AskError::is_cancelled) {
             return;

@@ -22,16 +22,10 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Remembers the files of an answer, and the directories of those that are included: a new
-    /// file there may be one more. `asked` is the answer's time; what changed after it has changed.
+    /// Remembers the files of an answer, and the directories of those that are included. `asked` is the answer's time; what changed after it has changed.
     #[must_use]
     pub fn since(asked: Timestamp, files: &[PathBuf]) -> Self {
-        let directories: BTreeSet<&Path> = files.iter().filter_map(|file| file.parent()).collect();
-        // The main configuration may lie in a directory as busy as /tmp.
-        let main = files.first().and_then(|file| file.parent());
-        let directories = directories.into_iter().filter(|directory| Some(*directory) != main);
-        let paths = directories.chain(files.iter().map(PathBuf::as_path));
-        let stamps = paths.map(|path| (path.to_owned(), FileStamp::of(path))).collect();
+        let stamps = paths(files).map(|path| (path.to_owned(), FileStamp::of(path))).collect();
         Self::between(asked, clock::now().wall, stamps)
     }
 
@@ -54,6 +48,21 @@ impl Changes {
     pub fn have_come(&self) -> bool {
         self.are_late || self.stamps.iter().any(|(path, known)| FileStamp::of(path) != *known)
     }
+}
+
+/// None of these files was changed after this, nor was one added or removed.
+pub(super) fn are_older(files: &[PathBuf], than: Timestamp) -> bool {
+    let mut stamps = paths(files).map(FileStamp::of);
+    stamps.all(|stamp| stamp.is_some_and(|it| it.changed_at() <= than.as_micros()))
+}
+
+/// The files, and the directories of those that are included: a new file there may be one more.
+fn paths(files: &[PathBuf]) -> impl Iterator<Item = &Path> {
+    let directories: BTreeSet<&Path> = files.iter().filter_map(|file| file.parent()).collect();
+    // The main configuration may lie in a directory as busy as /tmp.
+    let main = files.first().and_then(|file| file.parent());
+    let directories = directories.into_iter().filter(move |directory| Some(*directory) != main);
+    directories.chain(files.iter().map(PathBuf::as_path))
 }
 
 #[cfg(test)]

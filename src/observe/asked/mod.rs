@@ -1,10 +1,12 @@
-//! httpd, asked about its own configuration: `-t -D DUMP_RUN_CFG -D DUMP_INCLUDES`.
+//! httpd, asked about its own configuration: `-t -D DUMP_RUN_CFG -D DUMP_INCLUDES`; and of each
+//! parent once, `-V`, which prints nothing else of that and so takes a run of its own.
 //!
 //! It runs as gracekeeper's own user, on a thread of its own so that no look waits for it, writes
 //! nothing and signals nobody. It does open its configuration, which the watch hears as it hears
 //! any configtest. Who could make root run a program of his own by it is refused; see `trust`.
 
 mod asker;
+mod build;
 mod changes;
 mod identity;
 mod question;
@@ -19,7 +21,7 @@ use thiserror::Error;
 pub use self::{asker::Asker, changes::Changes, identity::Identity};
 pub use crate::decode::run_configuration::ErrorLogPlace;
 use crate::{
-    model::{process::ProcessId, source::Why, time::Moment},
+    model::{build::HttpdBuild, process::ProcessId, source::Why, time::Moment},
     program::ProgramError,
     trusted_path::Distrust,
 };
@@ -77,6 +79,8 @@ pub struct Answer {
     pub includes: Vec<PathBuf>,
     /// There are more such files than are kept.
     pub includes_are_cut: bool,
+    /// What the parent is made of, as far as that is told.
+    pub build: HttpdBuild,
     /// When it was asked: what changed later is not in the answer.
     pub at: Moment,
 }

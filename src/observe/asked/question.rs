@@ -3,11 +3,11 @@
 use std::{
     ffi::{OsStr, OsString},
     os::{fd::BorrowedFd, unix::ffi::OsStrExt},
-    path::{Path, PathBuf},
+    path::Path,
     time::Duration,
 };
 
-use super::{Answer, AskError, Question, standing, surroundings, trust};
+use super::{Answer, AskError, Question, asker::Earlier, build, standing, surroundings, trust};
 use crate::{
     clock,
     decode::{
@@ -28,11 +28,11 @@ const LONGEST_TAIL: usize = 500;
 const CONFIGURATION: &str = "DUMP_RUN_CFG";
 const INCLUDES: &str = "DUMP_INCLUDES";
 
-/// Asks; 10 s for each program that it takes. `known` are the files of an earlier answer.
+/// Asks; 10 s for each program that it takes. `earlier` is what the same parent answered.
 pub(super) fn answer(
     table: &ProcessTable,
     question: &Question,
-    known: &[PathBuf],
+    earlier: &Earlier,
     cancelled: BorrowedFd<'_>,
 ) -> Result<Answer, AskError> {
     let (at, own) = (clock::now(), trust::own_user());
@@ -50,7 +50,7 @@ pub(super) fn answer(
     trust::configuration(&line(&called, &arguments), own)?;
     let standing = standing::of(table, question, own)?;
     standing.allows_arguments(question, &called, &arguments, own)?;
-    standing::includes(known, own)?;
+    standing::includes(&earlier.includes, own)?;
     let environment = surroundings::variables(table, question, &standing, own, cancelled)?;
     let search = surroundings::search_path(&environment);
     let executable = standing.executable();
@@ -58,38 +58,41 @@ pub(super) fn answer(
     standing.allows_program(question, &program)?;
     // What was read so far was the parent's only if it still is that parent.
     trust::owner(table, question.parent, own)?;
-    let ask = |defines: &[&str]| {
-        let asked = defines.iter().flat_map(|define| ["-D", define]);
+    let run = |options: &[&str]| {
+        let options = options.iter().map(OsString::from);
         let heard = hear(Hearing {
             path: program.clone(),
-            arguments: arguments
-                .iter()
-                .cloned()
-                .chain(["-t"].into_iter().chain(asked).map(Into::into))
-                .collect(),
+            arguments: arguments.iter().cloned().chain(options).collect(),
             environment: environment.clone(),
             patience: PATIENCE,
             cancelled,
         })?;
         checked(&program, heard)
     };
-    let first = ask(&[CONFIGURATION, INCLUDES])?;
+    let first = run(&["-t", "-D", CONFIGURATION, "-D", INCLUDES])?;
     let included = includes(whole_lines(&first));
     let includes_are_cut = included.left_out > 0 || first.output_dropped > 0;
     // The includes come first: of too many, the rest was cut off.
-    let said = if first.output_dropped > 0 { ask(&[CONFIGURATION])? } else { first };
+    let said = if first.output_dropped > 0 { run(&["-t", "-D", CONFIGURATION])? } else { first };
     let found = run_configuration(&said.output);
     if found.root.is_none() && found.pid_file.is_none() && found.error_log.is_none() {
         return Err(AskError::Silent { program });
     }
-    Ok(Answer {
+    let mut answer = Answer {
         error_log: found.error_log,
         pid_file: found.pid_file,
         server_root: found.root,
         includes: included.files,
         includes_are_cut,
+        build: earlier.build.clone(),
         at,
-    })
+    };
+    // A parent's MPM is told last of it, and stays what it is.
+    if answer.build.mpm.is_none() {
+        let printed = run(&["-V"]).map(|heard| heard.output).unwrap_or_default();
+        answer.build = build::told(question, &answer, &program, &printed);
+    }
+    Ok(answer)
 }
 
 /// The command line that the program will be called with, for what it tells of the configuration.

@@ -3,14 +3,15 @@
 use super::ServerTracker;
 use crate::{
     model::{
-        process::ProcessState,
+        event::{Event, StopType},
+        process::{ProcessId, ProcessState},
         snapshot::{Part, ServerSnapshot, TraceKind},
     },
     track::{
         assessment::{Age, ByAge, ServerAssessment},
         board::Board,
         children::Descent,
-        serving::takes_connections,
+        serving::{has_started, takes_connections},
     },
 };
 
@@ -35,6 +36,7 @@ impl ServerTracker {
         }
         let restart_since = self.restart_since();
         let known = self.knows_generations(snapshot);
+        let stragglers = self.straggle(snapshot);
         let orphans = snapshot.orphans.iter().filter(|child| {
             child.state != ProcessState::Ended && self.children.workers().contains_key(&child.id)
         });
@@ -56,7 +58,7 @@ impl ServerTracker {
             board,
             drains: known.then(|| self.drains.open().collect()),
             last_drain: self.drains.last().or(self.latest.last_drain),
-            stragglers: None,
+            stragglers: known.then_some(stragglers),
             sources: self.witnesses.states().clone(),
         };
     }
@@ -77,23 +79,35 @@ impl ServerTracker {
             || self.scoreboard(snapshot).is_some()
     }
 
-    /// What a dead parent left behind is old.
     fn by_age(&self) -> ByAge {
-        let running = self.running_descent();
         let mut children = ByAge::default();
         for descent in self.children.workers().values() {
-            let current = self.up.is_some() && running.is_some_and(|running| *descent >= running);
+            let current = self.is_current(*descent);
             children.add(if current { Age::Current } else { Age::Old }, 1);
         }
         children
     }
 
+    /// Takes note of what becomes of the listeners.
+    pub(super) fn notice_stop(&mut self, events: &[Event]) {
+        for event in events {
+            if let Event::Stopped { kind, .. } = event {
+                self.left_listening = match kind {
+                    StopType::Crash | StopType::Killed | StopType::Unknown => true,
+                    StopType::Stop | StopType::GracefulStop | StopType::FailedRestart => false,
+                };
+            }
+        }
+    }
+
     /// A live, non-quiescing child of the running generation exists; `None` if that is not known.
-    /// Children of a parent that was killed go on serving.
+    /// Children of a parent that was killed go on serving; those of one that stopped, or failed to
+    /// restart, have no listener any more and only finish what they have.
     fn would_answer(&self, snapshot: &ServerSnapshot) -> Option<bool> {
         let Some(parent) = snapshot.parent.as_ref().filter(|_| self.up.is_some()) else {
             let running = self.running_descent();
-            return Some(self.children.workers().values().any(|descent| Some(*descent) == running));
+            let serves = |descent: &Descent| self.left_listening && Some(*descent) == running;
+            return Some(self.children.workers().values().any(serves));
         };
         let table = parent.processes.seen()?;
         let Part::Seen(board) = &parent.scoreboard else {
@@ -103,8 +117,10 @@ impl ServerTracker {
                 return self.running.map(|_| false);
             }
             let running = self.running_descent();
-            let serves = |descent: &Descent| Some(*descent) == running;
-            return self.inferred.as_ref().map(|_| self.children.workers().values().any(serves));
+            let serves = |(id, descent): (&ProcessId, &Descent)| {
+                Some(*descent) == running && has_started(id, snapshot.at)
+            };
+            return self.inferred.as_ref().map(|_| self.children.workers().iter().any(serves));
         };
         takes_connections(board, table)
     }

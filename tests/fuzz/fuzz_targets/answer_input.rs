@@ -17,6 +17,13 @@ pub(crate) fn run_configuration(input: &[u8]) {
     }
 }
 
+pub(crate) fn build_settings(input: &[u8]) {
+    let found = decode::build_settings::build_settings(input);
+    for text in [found.version, found.mpm, found.apr, found.apr_util].into_iter().flatten() {
+        assert!((1..=64).contains(&text.len()) && text.bytes().all(|it| it.is_ascii_graphic()));
+    }
+}
+
 pub(crate) fn includes(input: &[u8]) {
     let found = decode::includes::includes(input);
     assert!(found.files.len() <= decode::includes::MOST);

@@ -2,7 +2,10 @@
 
 use gracekeeper::{
     decode::scoreboard::{Family, FamilyMember, could_be, decode, layout::Layout},
-    model::{process::Pid, scoreboard::WorkerStatus},
+    model::{
+        process::Pid,
+        scoreboard::{ShowRequests, WorkerStatus},
+    },
 };
 
 /// One byte: the layout kept; one byte: how many children; their pids, 4 bytes each; the segment.
@@ -21,7 +24,7 @@ pub(crate) fn run(input: &[u8]) {
 
 /// What holds of every reading, whatever the bytes.
 pub(crate) fn check(segment: &[u8], family: &[FamilyMember], kept: Option<Layout>) {
-    let decoded = decode(segment, &Family { httpd_children: family }, kept);
+    let decoded = decode(segment, &Family { httpd_children: family }, kept, ShowRequests::Path);
     if could_be(segment, segment.len() as u64) {
         assert!(decoded.is_ok(), "worth decoding: {decoded:?}");
     }
@@ -41,6 +44,11 @@ pub(crate) fn check(segment: &[u8], family: &[FamilyMember], kept: Option<Layout
         assert!(record.workers.is_sorted_by(|(one, _), (next, _)| one < next));
         assert!(record.workers.iter().all(|(status, _)| *status != WorkerStatus::Dead));
         assert!(record.workers_left.is_sorted());
+        let requests = record.predecessors.iter().map(|it| &it.request).chain([&record.request]);
+        for text in requests.flatten() {
+            assert!(text.len() <= 300 && !text.contains('?'), "{text}");
+            assert!(text.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{text}");
+        }
     }
     let times = |pid| slots.iter().filter(|record| record.pid == pid).count();
     assert!(family.iter().filter(|member| member.alive).all(|member| times(member.pid) <= 1));
