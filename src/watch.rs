@@ -5,9 +5,11 @@
 
 mod discover;
 mod forget;
+mod journal;
 mod memory;
 mod mend;
 mod orders;
+mod render;
 mod server;
 mod side;
 mod tell;
@@ -20,24 +22,19 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use tokio::sync::watch;
 use tracing::warn;
 
 pub use self::orders::{Choices, Controls, Order, Wanted, WatchOptions};
 use self::{
+    journal::{MOST_SHOWN, Shown},
     memory::Memory,
     server::{Looked, Server},
     side::Side,
 };
 use crate::{
     clock,
-    expose::{
-        catalogue::LOOK_BOUNDS,
-        metrics::{self, OwnView, Unwatched},
-        publication::Publication,
-        web_config::WebConfigState,
-    },
+    expose::{catalogue::LOOK_BOUNDS, publication::Publication, web_config::WebConfigState},
     model::{
         process::ProcessId,
         server_status::StatusSighting,
@@ -48,7 +45,7 @@ use crate::{
         discovery::{self, Discovery},
         error_log::client::LogReader,
         moments::{Happened, Moments, Stamped},
-        own_process, pid_file,
+        pid_file,
         process_table::ProcessTable,
         scoreboard::ScoreboardReader,
         server::{Instruments, Target},
@@ -95,6 +92,7 @@ pub struct Watch {
     web_config: Option<WebConfigState>,
     build: [&'static str; 3],
     memory: Memory,
+    shown: Shown,
 }
 
 impl Watch {
@@ -107,6 +105,10 @@ impl Watch {
     ) -> io::Result<(Self, Controls)> {
         let (controls, orders, ear) = orders::controls()?;
         let memory = Memory::open(&options.state_dir, &procfs);
+        let mut shown = Shown::default();
+        for entry in memory.journal(MOST_SHOWN) {
+            shown.take(entry);
+        }
         let Readers { scoreboards, logs } = readers;
         let table = ProcessTable::new(procfs);
         let moments = Moments::new(ear)?;
@@ -129,6 +131,7 @@ impl Watch {
             web_config: None,
             build,
             memory,
+            shown,
         };
         Ok((watch, controls))
     }
@@ -194,7 +197,7 @@ impl Watch {
     fn glance(&mut self, stamped: &[Stamped]) {
         for stamp in stamped.iter().filter(|stamp| stamp.trace.kind == TraceKind::ConfigOpened) {
             if let Some(server) = self.servers.get_mut(&stamp.server) {
-                server.observer.glance(&self.table);
+                server.glance(&self.table, self.side.onlooker());
             }
         }
     }
@@ -307,6 +310,7 @@ impl Watch {
             let (past, now) = (memory::past(known), clock::now());
             server = server.taken_up(past, &known.memory, timeout, now, &mut instruments);
         }
+        server.read_journal(self.shown.of(&server.name.clone()));
         self.servers.insert(number, server);
     }
 
@@ -350,32 +354,12 @@ impl Watch {
         for (number, looked) in looked {
             if let Some(server) = self.servers.get_mut(&number) {
                 let mut side = self.side.instruments(&mut self.scoreboards, interval, &owners);
-                server.conclude(looked, &mut side);
+                for entry in server.conclude(looked, &mut side) {
+                    if let Some(line) = self.shown.take(entry) {
+                        self.memory.write(line);
+                    }
+                }
             }
-        }
-    }
-
-    fn render(&self, looked_at: Moment) -> Publication {
-        let servers: Vec<_> = self.servers.values().map(Server::view).collect();
-        let own = OwnView {
-            looked_at,
-            looks: &self.looks,
-            config_successful: self.config.0
-                && self.web_config.is_none_or(|web| web.last_reload_successful),
-            config_success: self
-                .web_config
-                .map_or(self.config.1, |web| web.last_success.max(self.config.1)),
-            process: own_process::own_process().ok(),
-            build: self.build,
-            unwatched: self.options.servers.is_empty().then(|| Unwatched {
-                in_namespaces: self.discovery.elsewhere(),
-                beyond_limit: self.unwatched.len(),
-            }),
-        };
-        Publication {
-            metrics: Bytes::from(metrics::render(&servers, &own)),
-            looked_at: Some(looked_at),
-            stale_after: self.stale_after(),
         }
     }
 }

@@ -6,6 +6,8 @@ use std::{fs, path::Path};
 mod answer_input;
 #[path = "fuzz/fuzz_targets/error_log_input.rs"]
 mod error_log_input;
+#[path = "fuzz/fuzz_targets/journal_input.rs"]
+mod journal_input;
 #[path = "fuzz/fuzz_targets/process_input.rs"]
 mod process_input;
 #[path = "fuzz/fuzz_targets/scoreboard_input.rs"]
@@ -84,4 +86,11 @@ fn the_corpus_of_server_statuses_is_survived() {
 #[test]
 fn the_corpus_of_build_settings_is_survived() {
     survives("build_settings", 8, answer_input::build_settings);
+}
+
+#[test]
+fn the_corpus_of_journals_is_survived() {
+    let entries = std::cell::Cell::new(0);
+    survives("journal", 10, |input| entries.set(entries.get() + journal_input::run(input)));
+    assert_eq!(entries.get(), 12, "that many lines are entries");
 }

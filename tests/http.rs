@@ -7,6 +7,7 @@
     reason = "a test fails by a panic, in its helpers too"
 )]
 
+mod api;
 mod client;
 mod folder;
 mod hostile;

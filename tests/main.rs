@@ -18,6 +18,7 @@ mod fuzz_corpora;
 mod harness;
 mod harness_itself;
 mod http;
+mod journal;
 mod log_follower;
 mod logs;
 mod memory;

@@ -5,6 +5,7 @@ pub mod build_settings;
 pub mod command_line;
 pub mod error_log;
 pub mod includes;
+pub mod journal;
 pub mod main_configuration;
 pub mod pid_file;
 pub mod process_stat;

@@ -1,6 +1,8 @@
 //! What Prometheus and people see, rendered from the latest assessment.
 
+pub mod api;
 pub mod catalogue;
+pub mod journal;
 pub mod metrics;
 pub mod publication;
 pub mod server;

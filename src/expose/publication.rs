@@ -11,6 +11,10 @@ use crate::model::time::Moment;
 pub struct Publication {
     /// The exposition in text format 0.0.4.
     pub metrics: Bytes,
+    /// `/api/v1/status`.
+    pub status: Bytes,
+    /// `/api/v1/events`.
+    pub events: Bytes,
     /// The last look that ended; `None` before the first.
     pub looked_at: Option<Moment>,
     /// How old `looked_at` may be while looks succeed.

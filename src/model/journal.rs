@@ -143,18 +143,19 @@ pub struct Restart {
 }
 
 /// `2026-11-22T10:32:12.589577Z`.
-mod rfc3339 {
+pub mod rfc3339 {
     use serde::{Deserialize as _, Deserializer, Serializer, de, ser};
 
     use super::Timestamp;
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
-    pub(super) fn serialize<S: Serializer>(at: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
+    /// Writes a time as its text; fails for one beyond the year 9999.
+    pub fn serialize<S: Serializer>(at: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
         let at = jiff::Timestamp::from_microsecond(at.as_micros()).map_err(ser::Error::custom)?;
         to.collect_str(&format_args!("{at:.6}"))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
+    /// Reads a time of any zone, to the microsecond; fails for what is no time.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(from)?;
         let at: jiff::Timestamp = text.parse().map_err(de::Error::custom)?;
         Ok(Timestamp::from_micros(at.as_microsecond()))

@@ -10,6 +10,7 @@ pub mod log;
 pub mod process;
 pub mod scoreboard;
 pub mod server_status;
+pub mod signal;
 pub mod snapshot;
 pub mod source;
 pub mod straggler;

@@ -2,6 +2,7 @@
 //!
 //! - [`directory`]: the directory, its lock, and files that are whole at any moment
 //! - [`document`]: `servers.json` as values and as bytes
+//! - [`journal`]: what happened, a line each
 //! - [`path_text`]: paths as JSON can hold them
 //! - [`pid_space`]: where process numbers mean the same processes
 //! - [`writer`]: the thread that writes, so that no look waits for a disk
@@ -9,6 +10,7 @@
 
 pub mod directory;
 pub mod document;
+pub mod journal;
 pub mod orders;
 pub mod path_text;
 pub mod pid_space;

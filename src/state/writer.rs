@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use super::{
     directory::StateDirectory,
     document::Document,
+    journal,
     orders::{Order, Outcome},
 };
 use crate::clock;
@@ -23,6 +24,8 @@ use crate::clock;
 const REST: Duration = Duration::from_millis(100);
 /// A disk that does not answer must not keep the program from ending.
 const END_WITHIN: Duration = Duration::from_secs(5);
+/// Lines of the journal that wait for a disk that does not take them; then the oldest are lost.
+const MOST_LINES: usize = 10_000;
 
 /// The thread's other end.
 #[derive(Debug)]
@@ -31,13 +34,19 @@ pub struct Writer {
     ended: Receiver<()>,
     /// To be told once the next document is written.
     obeyed: Vec<Order>,
+    /// Of the journal, to be written with the next document.
+    lines: Vec<String>,
 }
 
 /// What is to be kept, and who is told then that a server is forgotten.
+///
+/// What happened is written before what is known of it, so that who is killed in between tells a
+/// thing twice rather than never.
 #[derive(Debug)]
 struct Errand {
     document: Document,
     obeyed: Vec<Order>,
+    lines: Vec<String>,
 }
 
 impl Writer {
@@ -46,11 +55,11 @@ impl Writer {
         let (errands, received) = mpsc::sync_channel(1);
         let (ending, ended) = mpsc::sync_channel(1);
         thread::Builder::new().name("state".to_owned()).spawn(move || {
-            Writing { directory, trouble: None }.run(&received);
+            Writing::new(directory).run(&received);
             // Who does not wait any more need not know.
             let _ = ending.send(());
         })?;
-        Ok(Self { errands, ended, obeyed: Vec::new() })
+        Ok(Self { errands, ended, obeyed: Vec::new(), lines: Vec::new() })
     }
 
     /// Hands over what is to be kept instead of all before; false: it is to be tried again, the
@@ -58,13 +67,21 @@ impl Writer {
     #[must_use]
     pub fn take(&mut self, document: Document) -> bool {
         let obeyed = std::mem::take(&mut self.obeyed);
-        match self.errands.try_send(Errand { document, obeyed }) {
+        let lines = std::mem::take(&mut self.lines);
+        match self.errands.try_send(Errand { document, obeyed, lines }) {
             Ok(()) | Err(TrySendError::Disconnected(_)) => true,
             Err(TrySendError::Full(errand)) => {
                 self.obeyed = errand.obeyed;
+                self.lines = errand.lines;
                 false
             }
         }
+    }
+
+    /// Writes this line into the journal together with the next document.
+    pub fn write_with_the_next(&mut self, line: String) {
+        self.lines.push(line);
+        forget_the_oldest(&mut self.lines);
     }
 
     /// Answers this order, which was obeyed, when the next document is written: before that a
@@ -73,17 +90,17 @@ impl Writer {
         self.obeyed.push(obeyed);
     }
 
-    /// Somebody waits for the next document.
+    /// Somebody, or something that happened, waits for the next document.
     #[must_use]
     pub const fn is_waited_for(&self) -> bool {
-        !self.obeyed.is_empty()
+        !self.obeyed.is_empty() || !self.lines.is_empty()
     }
 
     /// Writes this last, and ends; waits for it for at most 5 s.
     pub fn end_with(self, document: Document) {
-        let Self { errands, ended, obeyed } = self;
+        let Self { errands, ended, obeyed, lines } = self;
         let started = clock::now();
-        let mut errand = Some(Errand { document, obeyed });
+        let mut errand = Some(Errand { document, obeyed, lines });
         while let Some(it) = errand.take() {
             match errands.try_send(it) {
                 Err(TrySendError::Full(it)) if clock::now().since(started) < END_WITHIN => {
@@ -104,9 +121,17 @@ struct Writing {
     directory: Arc<StateDirectory>,
     /// Why the last write failed: said once.
     trouble: Option<String>,
+    /// Lines that the disk did not take.
+    unwritten: Vec<String>,
+    /// Why not: said once.
+    journal_trouble: Option<String>,
 }
 
 impl Writing {
+    const fn new(directory: Arc<StateDirectory>) -> Self {
+        Self { directory, trouble: None, unwritten: Vec::new(), journal_trouble: None }
+    }
+
     fn run(mut self, errands: &Receiver<Errand>) {
         let mut next = errands.recv().ok();
         while let Some(errand) = next.take() {
@@ -128,7 +153,8 @@ impl Writing {
         }
     }
 
-    fn do_errand(&mut self, Errand { document, obeyed }: Errand) {
+    fn do_errand(&mut self, Errand { document, obeyed, lines }: Errand) {
+        self.write_lines(lines);
         let bytes = document.encode().map_err(io::Error::from);
         let written = bytes.and_then(|bytes| self.directory.write(&bytes));
         let trouble = written.err().map(|error| error.to_string());
@@ -148,12 +174,44 @@ impl Writing {
             self.trouble = trouble;
         }
     }
+
+    /// What the disk does not take is tried again with the next errand.
+    fn write_lines(&mut self, lines: Vec<String>) {
+        self.unwritten.extend(lines);
+        if self.unwritten.is_empty() {
+            return;
+        }
+        let written = journal::append(self.directory.folder(), &self.unwritten);
+        let trouble = written.err().map(|error| error.to_string());
+        if trouble.is_none() {
+            self.unwritten.clear();
+        }
+        forget_the_oldest(&mut self.unwritten);
+        if trouble != self.journal_trouble {
+            let directory = self.directory.folder().path().display();
+            if let Some(cause) = &trouble {
+                warn!(%directory, cause, "journal not written");
+            } else {
+                info!(%directory, "journal is written again");
+            }
+            self.journal_trouble = trouble;
+        }
+    }
+}
+
+fn forget_the_oldest(lines: &mut Vec<String>) {
+    let beyond = lines.len().saturating_sub(MOST_LINES);
+    lines.drain(..beyond);
 }
 
 impl Errand {
-    /// The last document wins; whoever waits for one gets his answer.
+    /// The last document wins; whoever waits for one gets his answer, and every line is written.
     fn instead_of(mut self, older: Option<Self>) -> Self {
-        self.obeyed.extend(older.into_iter().flat_map(|older| older.obeyed));
+        if let Some(Self { obeyed, mut lines, .. }) = older {
+            self.obeyed.extend(obeyed);
+            lines.append(&mut self.lines);
+            self.lines = lines;
+        }
         self
     }
 }
@@ -180,6 +238,39 @@ mod tests {
         let read = state.folder().read().unwrap().unwrap();
         assert_eq!(Document::decode(&read).unwrap(), document("last"));
     }
+
+    #[test]
+    fn every_line_is_written_in_its_order_however_slow_the_disk_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = Arc::new(Folder::open(directory.path()).unwrap().lock().unwrap());
+        let mut writer = Writer::start(Arc::clone(&state)).unwrap();
+        let numbers: Vec<String> = (0..2000).map(|number| number.to_string()).collect();
+        for number in &numbers {
+            writer.write_with_the_next(number.clone());
+            assert!(writer.is_waited_for());
+            let _taken = writer.take(document(number));
+        }
+        writer.end_with(document("last"));
+        let text = std::fs::read_to_string(directory.path().join("journal.jsonl")).unwrap();
+        assert_eq!(text.lines().collect::<Vec<_>>(), numbers);
+    }
+
+    #[test]
+    fn lines_that_the_disk_does_not_take_are_written_when_it_does() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = Arc::new(Folder::open(directory.path()).unwrap().lock().unwrap());
+        let file = directory.path().join("journal.jsonl");
+        std::fs::create_dir(&file).unwrap();
+        let mut writing = Writing::new(state);
+        writing.write_lines(vec!["1".to_owned()]);
+        assert!(writing.journal_trouble.is_some());
+        writing.write_lines(vec!["2".to_owned()]);
+        std::fs::remove_dir(&file).unwrap();
+        writing.write_lines(Vec::new());
+        assert_eq!(writing.journal_trouble, None);
+        assert_eq!(std::fs::read_to_string(file).unwrap(), "1\n2\n");
+    }
+
     fn obeyed(state: &StateDirectory) -> (Given, Order) {
         let given = Given::give(state.folder(), "x").unwrap();
         let order = Order::take(state.folder()).0.pop().unwrap();
@@ -206,11 +297,15 @@ mod tests {
         let state = Arc::new(Folder::open(directory.path()).unwrap().lock().unwrap());
         std::fs::create_dir(directory.path().join("servers.json.new")).unwrap();
         let (given, order) = obeyed(&state);
-        let first = Errand { document: document("older"), obeyed: vec![order] };
-        let newer = Errand { document: document("newer"), obeyed: Vec::new() };
+        let lines = |line: &str| vec![line.to_owned()];
+        let first =
+            Errand { document: document("older"), obeyed: vec![order], lines: lines("older") };
+        let newer =
+            Errand { document: document("newer"), obeyed: Vec::new(), lines: lines("newer") };
         let errand = newer.instead_of(Some(first));
         assert_eq!(errand.document, document("newer"));
-        Writing { directory: state, trouble: None }.do_errand(errand);
+        assert_eq!(errand.lines, ["older", "newer"]);
+        Writing::new(state).do_errand(errand);
         assert!(matches!(given.answer().unwrap(), Some(Outcome::Unwritten(_))));
     }
 }

@@ -6,7 +6,7 @@ use super::assessment::{Age, ByAge};
 use crate::model::{
     label::closed_set,
     process::ProcessTable,
-    scoreboard::{Scoreboard, WorkerStatus},
+    scoreboard::{Generation, Scoreboard, WorkerStatus},
 };
 
 /// `process_score`s by what they hold; their sum is `ServerLimit`.
@@ -71,11 +71,22 @@ impl WorkerState {
     }
 }
 
+/// The slots of one generation whose children live.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GenerationUse {
+    /// Its children.
+    pub children: u32,
+    /// Its workers by state; what is not in it is 0.
+    pub workers: BTreeMap<WorkerState, u32>,
+}
+
 /// What only the scoreboard's slots tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Board {
     /// Workers by age and state; what is not in it is 0.
     pub workers: BTreeMap<(Age, WorkerState), u32>,
+    /// Every generation with a living child.
+    pub generations: BTreeMap<Generation, GenerationUse>,
     /// Workers that have a request.
     pub busy: u32,
     /// Connections of an asynchronous MPM.
@@ -101,8 +112,11 @@ impl Board {
                 continue;
             }
             let age = Age::of(slot.generation, global.running_generation);
+            let generation = board.generations.entry(slot.generation).or_default();
+            generation.children += 1;
             for (status, count) in &slot.workers {
                 if let Some(state) = WorkerState::of(*status) {
+                    *generation.workers.entry(state).or_default() += count;
                     *board.workers.entry((age, state)).or_default() += count;
                 }
                 board.busy += if status.is_busy() { *count } else { 0 };

@@ -98,6 +98,12 @@ impl ServerMemory {
 }
 
 impl LifeMemory {
+    /// The last look that it is from.
+    #[must_use]
+    pub const fn at(&self) -> Moment {
+        self.at
+    }
+
     /// The parent that lived.
     #[must_use]
     pub fn parent(&self) -> Option<ProcessId> {

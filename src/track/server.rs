@@ -10,6 +10,7 @@ mod compare;
 mod infer;
 mod remember;
 mod straggle;
+mod survivors;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -75,6 +76,8 @@ pub struct ServerTracker {
     status: StatusTracker,
     witnesses: WitnessTracker,
     changes: Vec<WitnessChange>,
+    /// What the restart was that ended the last parent, if one did.
+    failed: RestartType,
     /// Nobody looked since then: until a look tells what happened meanwhile.
     absent_since: Option<Moment>,
     latest: ServerAssessment,
@@ -104,6 +107,7 @@ impl ServerTracker {
             status: StatusTracker::default(),
             witnesses: WitnessTracker::default(),
             changes: Vec::new(),
+            failed: RestartType::Unknown,
             absent_since: None,
             latest: ServerAssessment::default(),
         }
@@ -181,13 +185,16 @@ impl ServerTracker {
             None => return,
         };
         let opened = snapshot.traces.iter().filter(|it| it.kind == TraceKind::ConfigOpened);
-        let opened = opened.map(|trace| trace.at).filter(|opened| *opened <= at).max();
+        let opened = opened.map(|trace| trace.at).filter(|opened| *opened <= at);
+        // The look before may have come when the parent was dying already, and seen nothing else.
+        let opened = opened.chain(up.restart.opened()).max();
         let restart = up
             .restart
             .proven()
             .map(|began| FailedRestart { began, hung: at.since(began) >= self.restart_timeout });
         self.stops.ended(up.id, at, restart, opened, events);
         let served = up.full.is_none();
+        self.note_survivors(snapshot, opened);
         self.end_drains(snapshot, at, events);
         self.children.parent_ended(at);
         self.claims.parent_ended(at, opened);

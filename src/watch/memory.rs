@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::{discover::is_of_others, server::Server};
 use crate::{
-    model::time::Moment,
+    model::{journal::Entry, time::Moment},
     observe::{
         discovery::{Signature, is_trusted},
         server::{Past, Target},
@@ -19,6 +19,7 @@ use crate::{
     state::{
         directory::{Folder, StateDirectory, StateError},
         document::{Document, Remembered, SignatureText},
+        journal,
         orders::{Order, Outcome},
         path_text::PathText,
         pid_space::PidSpace,
@@ -76,6 +77,19 @@ impl Memory {
                 warn!(%error, "state is not kept: no thread to write it");
                 Self { others, ..nothing }
             }
+        }
+    }
+
+    /// What earlier runs wrote into the journal, the oldest first: at most the newest `most`.
+    pub(super) fn journal(&self, most: usize) -> Vec<Entry> {
+        let kept = self.kept.as_ref();
+        kept.map_or_else(Vec::new, |kept| journal::newest(kept.directory.folder(), most))
+    }
+
+    /// Writes a line into the journal, if there is one.
+    pub(super) fn write(&mut self, line: String) {
+        if let Some(kept) = &mut self.kept {
+            kept.writer.write_with_the_next(line);
         }
     }
 

@@ -5,15 +5,22 @@ use std::{collections::VecDeque, time::Duration};
 use tracing::{info, warn};
 
 use super::{
+    journal::{Suspicion, Whom},
     mend::{mend, mend_named_log},
     orders::Choices,
     side::SideInstruments,
     tell::tell,
 };
 use crate::{
-    expose::metrics::ServerView,
+    clock,
+    expose::{
+        api::StatusView,
+        journal::{Circumstances, Scribe},
+        metrics::ServerView,
+    },
     model::{
         event::Event,
+        journal::Entry,
         log::LogReport,
         process::Pid,
         server_status::StatusSighting,
@@ -26,10 +33,16 @@ use crate::{
         discovery::Found,
         inquiry::Inquiry,
         log_source::{LogChoice, LogSource},
+        onlooker::Onlooker,
+        process_table::ProcessTable,
         server::{Doubt, Instruments, Past, ServerObserver, Target},
         status_source::StatusSource,
     },
-    track::{memory::ServerMemory, server::ServerTracker, tally::Tally},
+    track::{
+        memory::{LifeMemory, ServerMemory},
+        server::ServerTracker,
+        tally::Tally,
+    },
 };
 
 /// Parents whose lines may still be in a log.
@@ -63,6 +76,8 @@ pub(super) struct Server {
     unit_is_empty: bool,
     /// When a contradiction was last written into the log: all are counted.
     contradicted: Option<Moment>,
+    scribe: Scribe,
+    suspicion: Suspicion,
 }
 
 impl Server {
@@ -87,6 +102,8 @@ impl Server {
             parents: VecDeque::new(),
             unit_is_empty: false,
             contradicted: None,
+            scribe: Scribe::new(clock::now()),
+            suspicion: Suspicion::default(),
         };
         server.want();
         server
@@ -135,6 +152,7 @@ impl Server {
         self.observer.take_up(past, now.uptime, instruments);
         self.tracker = ServerTracker::restored(timeout, memory, now);
         self.tally = Tally::restored(&memory.last);
+        self.scribe = Scribe::new(memory.life.as_ref().map_or(now, LifeMemory::at));
         self.want();
         let (server, up) = (&self.name, self.observer.parent().is_some());
         let pid = self.observer.parent().map(|parent| parent.pid.as_raw());
@@ -165,6 +183,35 @@ impl Server {
         ServerView { name: &self.name, assessment, tally: &self.tally, build }
     }
 
+    /// What the API tells of it.
+    pub(super) fn status(&self) -> StatusView<'_> {
+        let sources = self.tracker.assessment().sources.iter();
+        let mends = sources.filter_map(|(source, state)| {
+            let why = state.why.filter(|_| state.up == Some(false))?;
+            Some((*source, self.mend(*source, why)?))
+        });
+        StatusView {
+            server: self.view(),
+            last: self.scribe.last(),
+            hang: self.scribe.hang(),
+            dialog: self.scribe.dialog(),
+            mends: mends.collect(),
+        }
+    }
+
+    /// Takes up what an earlier run wrote into the journal.
+    pub(super) fn read_journal<'a>(&mut self, entries: impl DoubleEndedIterator<Item = &'a Entry>) {
+        self.scribe.read(entries);
+    }
+
+    /// Its configuration was opened: what may be over before the next look.
+    pub(super) fn glance(&mut self, table: &ProcessTable, onlooker: Option<&mut Onlooker>) {
+        self.observer.glance(table);
+        let parent = self.observer.parent().map(|parent| parent.pid);
+        let mut whom = Whom { server: self.number, parent, onlooker };
+        self.suspicion.glance(&mut whom, clock::now());
+    }
+
     pub(super) fn next_deadlines(&self) -> impl Iterator<Item = Moment> {
         self.tracker.next_deadline().into_iter().chain(self.observer.next_deadline())
     }
@@ -189,8 +236,13 @@ impl Server {
         Looked { snapshot: ServerSnapshot { status, ..snapshot }, doubt }
     }
 
-    /// The rest of a look: what may be switched off, and what follows from it all.
-    pub(super) fn conclude(&mut self, looked: Looked, side: &mut SideInstruments<'_>) {
+    /// The rest of a look: what may be switched off, and what follows from it all. Returns what is
+    /// to be written into the journal.
+    pub(super) fn conclude(
+        &mut self,
+        looked: Looked,
+        side: &mut SideInstruments<'_>,
+    ) -> Vec<Entry> {
         let Looked { mut snapshot, doubt } = looked;
         let at = snapshot.at;
         snapshot.log = self.look_aside(at, side);
@@ -200,10 +252,13 @@ impl Server {
             warn!(server = self.name, %pid_file, reason, "pid file names no httpd");
         }
         self.doubt_unit();
-        for event in self.tracker.observe(&snapshot) {
-            self.tally.count(&event);
-            self.tell(at, &event);
+        let numbered = self.tracker.assessment().generation.is_some();
+        let events = self.tracker.observe(&snapshot);
+        for event in &events {
+            self.tally.count(event);
+            self.tell(at, event);
         }
+        let entries = self.journal(&snapshot, numbered, &events, side.onlooker.as_deref_mut());
         for change in self.tracker.witness_changes() {
             let (server, source) = (&self.name, change.source.label());
             match change.why {
@@ -219,6 +274,39 @@ impl Server {
             warn!(server = self.name, children = orphans, "orphans go on without a parent");
         }
         self.orphans = orphans;
+        entries
+    }
+
+    /// What of a look is to be written down; `numbered`: generations had httpd's own numbers before.
+    fn journal(
+        &mut self,
+        snapshot: &ServerSnapshot,
+        numbered: bool,
+        events: &[Event],
+        onlooker: Option<&mut Onlooker>,
+    ) -> Vec<Entry> {
+        let parent = snapshot.parent.as_ref();
+        let pid = parent.map(|parent| parent.id.pid);
+        let mut whom = Whom { server: self.number, parent: pid, onlooker };
+        self.suspicion.follow(&mut whom, clock::now(), events);
+        let suspects = self.suspicion.of(events);
+        let now = Circumstances {
+            server: &self.name,
+            at: snapshot.at,
+            numbered: numbered || self.tracker.assessment().generation.is_some(),
+            drains: self.tracker.assessment().drains.as_ref(),
+            table: match parent {
+                Some(parent) => parent.processes.seen().is_some(),
+                None => snapshot.hidden.is_none(),
+            },
+            scoreboard: parent.is_some_and(|parent| parent.scoreboard.seen().is_some()),
+            log: snapshot.log.as_ref().and_then(Part::seen),
+            awaits_full_restart: self.tracker.awaits_full_restart(),
+            failed: self.tracker.failed_restart(),
+            suspects: &suspects,
+            build: parent.and_then(|parent| self.inquiry.build(parent.id)),
+        };
+        self.scribe.write(&now, events)
     }
 
     /// A unit that an operator named may be misspelt.

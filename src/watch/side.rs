@@ -9,6 +9,7 @@ use crate::{
     observe::{
         asked::{Asked, Asker},
         error_log::client::{Bell, LogReader},
+        onlooker::Onlooker,
         process_table::ProcessTable,
         scoreboard::ScoreboardReader,
         server_status::{StatusAsked, StatusAsker},
@@ -22,6 +23,7 @@ pub(super) struct Side {
     pub(super) logs: LogReader,
     asker: Option<Asker>,
     statuses: Option<StatusAsker>,
+    onlooker: Option<Onlooker>,
     wake: Wake,
     table: ProcessTable,
 }
@@ -35,14 +37,18 @@ pub(super) struct SideInstruments<'a> {
     /// `None`: no server has a status page.
     pub(super) statuses: Option<&'a mut StatusAsker>,
     pub(super) scoreboards: &'a mut ScoreboardReader,
+    /// `None`: nobody looks for suspects.
+    pub(super) onlooker: Option<&'a mut Onlooker>,
     pub(super) interval: Duration,
     /// Whose parent has, or had, this number: servers may write into one file.
     pub(super) owners: &'a BTreeMap<Pid, usize>,
 }
 
 impl Side {
-    pub(super) const fn new(logs: LogReader, wake: Wake, table: ProcessTable) -> Self {
-        Self { logs, asker: None, statuses: None, wake, table }
+    pub(super) fn new(logs: LogReader, wake: Wake, table: ProcessTable) -> Self {
+        let onlooker = Onlooker::start(table.clone());
+        let onlooker = onlooker.map_err(|error| warn!(%error, "suspects are not looked for")).ok();
+        Self { logs, asker: None, statuses: None, onlooker, wake, table }
     }
 
     /// Starts and ends threads as the options want it.
@@ -92,14 +98,23 @@ impl Side {
             asker: self.asker.as_ref(),
             statuses: self.statuses.as_mut(),
             scoreboards,
+            onlooker: self.onlooker.as_mut(),
             interval,
             owners,
         }
     }
 
+    /// Who looks for suspects.
+    pub(super) const fn onlooker(&mut self) -> Option<&mut Onlooker> {
+        self.onlooker.as_mut()
+    }
+
     /// Nobody will ask for this server again.
     pub(super) fn forget(&mut self, server: usize) {
         self.logs.forget(u32::try_from(server).unwrap_or(u32::MAX));
+        if let Some(onlooker) = &mut self.onlooker {
+            onlooker.forget(server);
+        }
     }
 }
 

@@ -33,6 +33,7 @@ pub(super) fn looked(metrics: impl Into<Bytes>) -> Arc<Publication> {
         metrics: metrics.into(),
         looked_at: Some(clock::now()),
         stale_after: Duration::from_secs(3600),
+        ..Publication::default()
     })
 }
 

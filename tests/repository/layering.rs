@@ -28,8 +28,16 @@ const LAYERS: [(&str, &[&str]); 21] = [
 ];
 
 /// What knows no file, socket, clock, log or thread.
-const PURE: [&str; 6] =
-    ["model", "decode", "track", "expose::catalogue", "expose::metrics", "expose::publication"];
+const PURE: [&str; 8] = [
+    "model",
+    "decode",
+    "track",
+    "expose::api",
+    "expose::catalogue",
+    "expose::journal",
+    "expose::metrics",
+    "expose::publication",
+];
 
 const IMPURE: [&str; 14] = [
     "std::env",

@@ -1,4 +1,4 @@
-//! The exposition in gzip: made once a publication, when the first client asks, for all of them.
+//! Pages in gzip: each made once a publication, when the first client asks, for all of them.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -13,6 +13,28 @@ use tokio::task::spawn_blocking;
 
 use crate::expose::publication::Publication;
 
+/// What can be had in gzip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Page {
+    /// The exposition.
+    Metrics,
+    /// `/api/v1/status`.
+    Status,
+    /// `/api/v1/events`.
+    Events,
+}
+
+impl Page {
+    /// As it is.
+    pub(super) fn plain(self, publication: &Publication) -> Bytes {
+        match self {
+            Self::Metrics => publication.metrics.clone(),
+            Self::Status => publication.status.clone(),
+            Self::Events => publication.events.clone(),
+        }
+    }
+}
+
 /// The gzip of the latest publication that anybody asked for.
 #[derive(Debug)]
 pub(super) struct Compressed {
@@ -22,7 +44,19 @@ pub(super) struct Compressed {
 #[derive(Debug, Default)]
 struct Entry {
     publication: Arc<Publication>,
-    gzip: OnceCell<Bytes>,
+    metrics: OnceCell<Bytes>,
+    status: OnceCell<Bytes>,
+    events: OnceCell<Bytes>,
+}
+
+impl Entry {
+    const fn gzip(&self, page: Page) -> &OnceCell<Bytes> {
+        match page {
+            Page::Metrics => &self.metrics,
+            Page::Status => &self.status,
+            Page::Events => &self.events,
+        }
+    }
 }
 
 impl Compressed {
@@ -31,13 +65,13 @@ impl Compressed {
         Self { latest: watch::Sender::default() }
     }
 
-    /// The gzip of `publication.metrics`; `None` if it could not be made.
+    /// The gzip of a page of `publication`; `None` if it could not be made.
     ///
     /// Clients that come meanwhile wait for the one compression.
-    pub(super) async fn of(&self, publication: &Arc<Publication>) -> Option<Bytes> {
+    pub(super) async fn of(&self, publication: &Arc<Publication>, page: Page) -> Option<Bytes> {
         let entry = self.entry(publication);
-        let made = entry.gzip.get_or_try_init(|| compress(publication.metrics.clone())).await;
-        made.inspect_err(|error| tracing::debug!(%error, "the exposition was not compressed"))
+        let made = entry.gzip(page).get_or_try_init(|| compress(page.plain(publication))).await;
+        made.inspect_err(|error| tracing::debug!(%error, ?page, "a page was not compressed"))
             .ok()
             .cloned()
     }
@@ -47,7 +81,7 @@ impl Compressed {
             let is_another = !Arc::ptr_eq(&latest.publication, publication);
             if is_another {
                 let publication = Arc::clone(publication);
-                *latest = Arc::new(Entry { publication, gzip: OnceCell::new() });
+                *latest = Arc::new(Entry { publication, ..Entry::default() });
             }
             is_another
         });
@@ -129,9 +163,10 @@ mod tests {
                 Arc::new(Publication { metrics: metrics.into(), ..Publication::default() })
             };
             let (first, second) = (publish("up 1\n"), publish("up 0\n"));
-            let made = compressed.of(&first).await.unwrap();
-            assert_eq!(compressed.of(&first).await.unwrap().as_ptr(), made.as_ptr());
-            assert_ne!(compressed.of(&second).await.unwrap(), made);
+            let made = compressed.of(&first, Page::Metrics).await.unwrap();
+            assert_eq!(compressed.of(&first, Page::Metrics).await.unwrap().as_ptr(), made.as_ptr());
+            assert_ne!(compressed.of(&first, Page::Status).await.unwrap(), made);
+            assert_ne!(compressed.of(&second, Page::Metrics).await.unwrap(), made);
         });
     }
 }

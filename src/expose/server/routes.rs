@@ -9,11 +9,12 @@ use crate::expose::publication::Publication;
 use crate::model::time::Moment;
 
 use super::answer::{page, sentence};
-use super::compressed::admits_gzip;
+use super::compressed::{Page, admits_gzip};
 use super::site::Site;
 
 const EXPOSITION: HeaderValue =
     HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
 /// Answers a request that was let in.
@@ -24,7 +25,11 @@ pub(super) async fn answer<B>(site: &Site, request: &Request<B>) -> Response<Byt
         return refusal;
     }
     match request.uri().path() {
-        path if path == site.telemetry_path => metrics(site, request.headers()).await,
+        path if path == site.telemetry_path => {
+            looked(site, request.headers(), Page::Metrics, EXPOSITION).await
+        }
+        "/api/v1/status" => looked(site, request.headers(), Page::Status, JSON).await,
+        "/api/v1/events" => looked(site, request.headers(), Page::Events, JSON).await,
         "/" => page(StatusCode::OK, HTML, landing(&site.telemetry_path).into()),
         "/-/healthy" => health(&site.publication.borrow(), site.began, clock::now()),
         "/-/ready" => readiness(&site.publication.borrow()),
@@ -32,11 +37,20 @@ pub(super) async fn answer<B>(site: &Site, request: &Request<B>) -> Response<Byt
     }
 }
 
-async fn metrics(site: &Site, headers: &HeaderMap) -> Response<Bytes> {
+/// What the last look rendered; of JSON there is none before the first.
+async fn looked(
+    site: &Site,
+    headers: &HeaderMap,
+    asked: Page,
+    kind: HeaderValue,
+) -> Response<Bytes> {
     let publication = std::sync::Arc::clone(&site.publication.borrow());
-    let mut response = page(StatusCode::OK, EXPOSITION, publication.metrics.clone());
+    if asked != Page::Metrics && publication.looked_at.is_none() {
+        return readiness(&publication);
+    }
+    let mut response = page(StatusCode::OK, kind, asked.plain(&publication));
     if admits_gzip(headers)
-        && let Some(gzip) = site.compressed.of(&publication).await
+        && let Some(gzip) = site.compressed.of(&publication, asked).await
     {
         let length = HeaderValue::from(gzip.len());
         *response.body_mut() = gzip;
@@ -75,6 +89,8 @@ fn landing(telemetry_path: &str) -> String {
          <title>gracekeeper</title></head>\n<body>\n<h1>gracekeeper</h1>\n\
          <p>Watches restarts of Apache httpd.</p>\n<ul>\n\
          <li><a href=\"{path}\">Metrics</a></li>\n\
+         <li><a href=\"/api/v1/status\">Status</a> (JSON)</li>\n\
+         <li><a href=\"/api/v1/events\">Events</a> (JSON)</li>\n\
          <li><a href=\"/-/healthy\">Healthy</a></li>\n\
          <li><a href=\"/-/ready\">Ready</a></li>\n\
          </ul>\n</body>\n</html>\n"

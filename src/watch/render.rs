@@ -1,0 +1,46 @@
+//! What one look found, as the pages that are published.
+
+use bytes::Bytes;
+
+use super::{Watch, server::Server};
+use crate::{
+    expose::{
+        api,
+        metrics::{self, OwnView, Unwatched},
+        publication::Publication,
+    },
+    model::time::Moment,
+    observe::own_process,
+};
+
+impl Watch {
+    /// Renders every page.
+    pub(super) fn render(&mut self, looked_at: Moment) -> Publication {
+        let events = self.shown.page();
+        let shown: Vec<_> = self.servers.values().map(Server::status).collect();
+        let servers: Vec<_> = shown.iter().map(|shown| shown.server).collect();
+        let [version, ..] = self.build;
+        let own = OwnView {
+            looked_at,
+            looks: &self.looks,
+            config_successful: self.config.0
+                && self.web_config.is_none_or(|web| web.last_reload_successful),
+            config_success: self
+                .web_config
+                .map_or(self.config.1, |web| web.last_success.max(self.config.1)),
+            process: own_process::own_process().ok(),
+            build: self.build,
+            unwatched: self.options.servers.is_empty().then(|| Unwatched {
+                in_namespaces: self.discovery.elsewhere(),
+                beyond_limit: self.unwatched.len(),
+            }),
+        };
+        Publication {
+            metrics: Bytes::from(metrics::render(&servers, &own)),
+            status: Bytes::from(api::status(looked_at, version, &shown)),
+            events,
+            looked_at: Some(looked_at),
+            stale_after: self.stale_after(),
+        }
+    }
+}
