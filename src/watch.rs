@@ -306,6 +306,7 @@ impl Watch {
                 table: &self.table,
                 moments: &mut self.moments,
                 scoreboards: &mut self.scoreboards,
+                starting: self.discovery.starting(),
             };
             let (past, now) = (memory::past(known), clock::now());
             server = server.taken_up(past, &known.memory, timeout, now, &mut instruments);
@@ -334,6 +335,7 @@ impl Watch {
                 table: &self.table,
                 moments: &mut self.moments,
                 scoreboards: &mut self.scoreboards,
+                starting: self.discovery.starting(),
             };
             let traces = traces.remove(number).unwrap_or_default();
             let status = statuses.remove(number);

@@ -23,6 +23,7 @@ mod log_follower;
 mod logs;
 mod memory;
 mod ordinary_users;
+mod passphrase;
 mod repository;
 mod restarts;
 mod running;

@@ -17,6 +17,7 @@ use gracekeeper::{
         snapshot::{ParentSighting, Part, PidFileStamp, ServerSnapshot, Trace, TraceKind},
         source::Why,
         time::{Moment, Timestamp, Uptime},
+        waiting::Waiting,
     },
     track::{histogram::Histogram, memory::ServerMemory, server::ServerTracker, tally::Tally},
 };
@@ -427,6 +428,7 @@ impl Model {
             traces,
             parent,
             hidden: None,
+            starting: None,
             orphans,
             log: None,
             status: None,
@@ -444,6 +446,7 @@ impl Model {
             well: self.children.iter().map(|child| child.id).collect(),
             halted: Vec::new(),
             threaded: true,
+            waiting: Waiting::default(),
         }
     }
 

@@ -4,6 +4,7 @@ pub mod base_arguments;
 pub mod build_settings;
 pub mod command_line;
 pub mod error_log;
+pub mod helper_command;
 pub mod includes;
 pub mod journal;
 pub mod main_configuration;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use super::time::Uptime;
+use super::{time::Uptime, waiting::Waiting};
 
 /// A process number in gracekeeper's own PID namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -83,6 +83,8 @@ pub struct ProcessTable {
     /// The children have threads, and so are those of event or worker, which signals do not end:
     /// those of prefork exit in order whoever signals them.
     pub threaded: bool,
+    /// What the parent may be waiting for.
+    pub waiting: Waiting,
 }
 
 /// What Prometheus' client libraries tell of their process.

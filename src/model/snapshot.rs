@@ -9,6 +9,7 @@ use super::{
     server_status::StatusSighting,
     source::Why,
     time::{Moment, Timestamp},
+    waiting::Starting,
 };
 
 /// What a source gave in this look.
@@ -81,6 +82,8 @@ pub struct ServerSnapshot {
     pub parent: Option<ParentSighting>,
     /// Why none could be found although there may be one: it is hidden.
     pub hidden: Option<Why>,
+    /// An httpd of this server that is starting, while there is no parent.
+    pub starting: Option<Starting>,
     /// Former children that still live and are not among the parent's children.
     pub orphans: Vec<Child>,
     /// What came into the error log since the last look; `None` if none is wanted now.

@@ -6,6 +6,7 @@ use super::{
     kernel::exit_status,
     moments::Moments,
     process_table::{ProcessTable, Row},
+    waiting::Helpers,
 };
 use crate::model::{
     process::{self, Child, ChildRole, ExitStatus, Pid, ProcessId, ProcessState},
@@ -41,6 +42,7 @@ pub struct Children {
     halted: BTreeSet<ProcessId>,
     /// Whether these can make progress is to be seen in each look.
     old: Vec<ProcessId>,
+    helpers: Helpers,
 }
 
 /// What became of the processes since the last look.
@@ -241,6 +243,8 @@ impl Children {
                 child.state = state;
             }
         }
+        let waits_for = (!catches_crashes).then_some(parent.pid);
+        let waiting = self.helpers.waiting(waits_for, children.values(), now, table);
         Ok(process::ProcessTable {
             state: own.state,
             catches_crashes,
@@ -248,6 +252,7 @@ impl Children {
             well: Vec::new(),
             halted: Vec::new(),
             threaded: false,
+            waiting,
         })
     }
 

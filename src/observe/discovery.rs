@@ -11,7 +11,8 @@ use thiserror::Error;
 
 use super::{
     main_configuration,
-    process_table::{ProcessTable, Row, proc_why},
+    process_table::{ProcessTable, Row, asks_at_terminal, proc_why},
+    waiting,
 };
 use crate::{
     decode::command_line::{CommandLine, command_line},
@@ -104,6 +105,8 @@ pub enum Proof<'a> {
     /// It is named by a pid file; between two generations it has no children. The operator may
     /// have given his httpd another name.
     PidFile(Option<&'a Path>),
+    /// It looks like one that is called to serve, and takes no signal yet.
+    Starting,
 }
 
 /// Finds parents without reading the whole process table at every look.
@@ -113,6 +116,8 @@ pub struct Discovery {
     /// Of these, the httpds of other PID namespaces.
     elsewhere: BTreeSet<Pid>,
     forgot: Uptime,
+    /// What looked like an httpd that is starting, the last time.
+    starting: Vec<Found>,
 }
 
 impl Discovery {
@@ -120,6 +125,21 @@ impl Discovery {
     #[must_use]
     pub fn elsewhere(&self) -> usize {
         self.elsewhere.len()
+    }
+
+    /// What looked like an httpd that is starting when parents were last looked for, the oldest
+    /// first.
+    #[must_use]
+    pub fn starting(&self) -> &[Found] {
+        &self.starting
+    }
+
+    /// Those of them that have waited for a pass phrase for a while: servers, though none of them
+    /// has ever served.
+    #[must_use]
+    pub fn asking(&self, table: &ProcessTable, now: Uptime) -> Vec<Found> {
+        let asks = |found: &&Found| waiting::asks_for_long(found, now, table);
+        self.starting.iter().filter(asks).cloned().collect()
     }
 
     /// Every parent that serves in this PID namespace: those of root's and of one's own first, then the
@@ -133,6 +153,7 @@ impl Discovery {
         let pids = table.all()?;
         let living: BTreeSet<Pid> = pids.iter().copied().collect();
         self.elsewhere.retain(|pid| living.contains(pid));
+        self.starting.clear();
         let mut found = Vec::new();
         for pid in pids {
             if self.others.contains_key(&pid) {
@@ -147,9 +168,13 @@ impl Discovery {
                         self.elsewhere.insert(pid);
                     }
                 }
+                Err(Stranger::Deaf) => {
+                    self.starting.extend(examine(table, &row, Proof::Starting));
+                }
                 Err(_) => {}
             }
         }
+        self.starting.sort_by_key(|it| (it.id.started, it.id.pid));
         found.sort_by_key(|it| (!is_trusted(it.signature.owner), it.id.started, it.id.pid));
         Ok(found)
     }
@@ -180,7 +205,7 @@ pub fn named_parent(table: &ProcessTable, row: &Row, program: Option<&Path>) -> 
 /// Reads a process as an httpd's parent, the cheapest questions first.
 pub fn examine(table: &ProcessTable, row: &Row, proof: Proof<'_>) -> Result<Found, Stranger> {
     let program = match proof {
-        Proof::Looks => None,
+        Proof::Looks | Proof::Starting => None,
         Proof::PidFile(program) => program,
     };
     if !is_httpd(&row.name, program) {
@@ -204,10 +229,13 @@ pub fn examine(table: &ProcessTable, row: &Row, proof: Proof<'_>) -> Result<Foun
         return Err(Stranger::DoesNotServe);
     }
     // A script is called by its interpreter.
-    if proof == Proof::Looks && !is_name_of(&line.program, &row.name) {
+    if !matches!(proof, Proof::PidFile(_)) && !is_name_of(&line.program, &row.name) {
         return Err(Stranger::NotHttpd);
     }
-    if status.sigcgt & OF_A_PARENT != OF_A_PARENT {
+    let takes = status.sigcgt & OF_A_PARENT;
+    let prompts = asks_at_terminal(status.sigcgt);
+    let is_starting = proof == Proof::Starting && (takes == 0 || prompts);
+    if takes != OF_A_PARENT && !is_starting {
         return Err(Stranger::Deaf);
     }
     if proof == Proof::Looks && !has_children(table, row) {

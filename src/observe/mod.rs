@@ -24,4 +24,5 @@ pub mod server;
 pub mod server_status;
 pub mod status_source;
 pub mod suspects;
+pub mod waiting;
 pub mod wake;

@@ -2,6 +2,7 @@
 
 mod remember;
 mod signature;
+mod starting;
 
 use std::{
     path::{Path, PathBuf},
@@ -69,6 +70,8 @@ pub struct Instruments<'a> {
     pub moments: &'a mut Moments,
     /// The reading process.
     pub scoreboards: &'a mut ScoreboardReader,
+    /// What looks like an httpd that is starting.
+    pub starting: &'a [Found],
 }
 
 /// Reads one server.
@@ -189,6 +192,10 @@ impl ServerObserver {
         }
         let parent = self.parent.map(|id| self.sight(id, at, &traces, instruments));
         let seen = parent.as_ref().and_then(|parent| parent.processes.seen());
+        let starting = match self.parent {
+            Some(_) => None,
+            None => self.starting(at, instruments),
+        };
         let Instruments { table, moments, .. } = instruments;
         let fates = self.children.fates(self.parent, seen, at.uptime, table, moments);
         let statuses = fates.statuses;
@@ -199,6 +206,7 @@ impl ServerObserver {
                 traces,
                 parent,
                 hidden,
+                starting,
                 orphans: fates.orphans,
                 log: None,
                 status: None,
@@ -218,7 +226,7 @@ impl ServerObserver {
         instruments: &mut Instruments<'_>,
     ) -> ParentSighting {
         let pid_file = self.stamp(id);
-        let Instruments { table, moments, scoreboards } = instruments;
+        let Instruments { table, moments, scoreboards, .. } = instruments;
         let mut processes = self.children.read_parent(self.number, id, at.uptime, table, moments);
         if let Part::Seen(seen) = &mut processes {
             let recent = self.is_restarted_recently(at, traces, seen, pid_file);

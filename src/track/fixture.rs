@@ -14,6 +14,7 @@ use crate::model::{
     snapshot::{ParentSighting, Part, PidFileStamp, ServerSnapshot, Trace, TraceKind},
     source::Why,
     time::{Moment, Timestamp, Uptime},
+    waiting::Waiting,
 };
 
 /// When the httpd of a test was started.
@@ -144,6 +145,7 @@ impl Story {
             well: Vec::new(),
             halted: Vec::new(),
             threaded: true,
+            waiting: Waiting::default(),
         });
         let inode = self.pid_file;
         let pid_file = Some(PidFileStamp { written: after(self.pid_file).wall, inode });
@@ -154,6 +156,7 @@ impl Story {
             traces: std::mem::take(&mut self.traces),
             parent: self.parent.map(|id| ParentSighting { id, processes, scoreboard, pid_file }),
             hidden: None,
+            starting: None,
             log: Some(Part::Seen(log)),
             status: None,
             orphans: self.orphans.iter().map(|(pid, started)| row(*pid, *started)).collect(),

@@ -121,6 +121,7 @@ mod tests {
             well: Vec::new(),
             halted: Vec::new(),
             threaded: true,
+            waiting: crate::model::waiting::Waiting::default(),
         };
         let look = Look {
             at: after(at),

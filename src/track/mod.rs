@@ -12,12 +12,14 @@ mod family;
 #[cfg(test)]
 mod fixture;
 pub mod full_restart;
+pub mod hang;
 pub mod histogram;
 mod inferred;
 pub mod look;
 mod mark;
 pub mod memory;
 mod passage;
+pub mod prompt;
 pub mod restart;
 pub mod server;
 pub mod serving;

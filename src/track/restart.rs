@@ -500,7 +500,7 @@ mod tests {
         story.catches_crashes = false;
         story.trace(2503, TraceKind::ConfigOpened);
         story.look(2503);
-        assert_eq!(story.tracker.next_deadline(), Some(after(5503)), "serving, first");
+        assert_eq!(story.tracker.next_deadline(), Some(after(2803)), "a dialog");
         story.look(62_502);
         assert!(!story.tracker.assessment().restart_hung);
         assert_eq!(story.tracker.next_deadline(), Some(after(62_503)));

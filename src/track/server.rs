@@ -11,6 +11,7 @@ mod infer;
 mod remember;
 mod straggle;
 mod survivors;
+mod waits;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -20,8 +21,10 @@ use super::{
     claims::ClaimTracker,
     drain::{Census, DrainTracker},
     full_restart::{FullRestart, Unserved},
+    hang::HangTracker,
     inferred::InferredGenerations,
     look::Look,
+    prompt::PromptTracker,
     restart::RestartTracker,
     serving::ServingTracker,
     status::StatusTracker,
@@ -71,6 +74,10 @@ pub struct ServerTracker {
     drains: DrainTracker,
     stragglers: StragglerTracker,
     stops: StopTracker,
+    prompts: PromptTracker,
+    hangs: HangTracker,
+    /// When a pid file was last written.
+    written: Option<Moment>,
     serving: ServingTracker,
     claims: ClaimTracker,
     status: StatusTracker,
@@ -102,6 +109,9 @@ impl ServerTracker {
             drains: DrainTracker::default(),
             stragglers: StragglerTracker::default(),
             stops: StopTracker::default(),
+            prompts: PromptTracker::default(),
+            hangs: HangTracker::default(),
+            written: None,
             serving: ServingTracker::default(),
             claims: ClaimTracker::default(),
             status: StatusTracker::default(),
@@ -140,12 +150,13 @@ impl ServerTracker {
     pub fn next_deadline(&self) -> Option<Moment> {
         let restart = self.up.as_ref().map(|up| &up.restart);
         let hangs = restart.and_then(RestartTracker::in_progress);
-        let hangs = hangs.map(|since| since.after(self.restart_timeout));
+        let hangs = hangs.map(|began| self.restarting_since(began).after(self.restart_timeout));
         let hangs = hangs.filter(|_| !self.latest.restart_hung);
         let soon = restart.and_then(RestartTracker::next_deadline);
         let serving = self.serving.next_deadline();
-        let stuck = self.stragglers.next_deadline();
-        [hangs, soon, serving, stuck, self.claims.next_deadline()].into_iter().flatten().min()
+        let (stuck, prompts) = (self.stragglers.next_deadline(), self.prompts.next_deadline());
+        let claims = self.claims.next_deadline();
+        [hangs, soon, serving, stuck, prompts, claims].into_iter().flatten().min()
     }
 
     /// Folds one look at the server.
@@ -165,6 +176,7 @@ impl ServerTracker {
         self.notice_full_restart(snapshot, &mut events);
         events.extend(self.stops.explain(&snapshot.statuses));
         self.notice_stop(&events);
+        self.observe_waits(snapshot, &mut events);
         self.compare(snapshot, &mut events);
         self.return_from_absence(snapshot, &mut events);
         self.assess(snapshot);
@@ -188,10 +200,11 @@ impl ServerTracker {
         let opened = opened.map(|trace| trace.at).filter(|opened| *opened <= at);
         // The look before may have come when the parent was dying already, and seen nothing else.
         let opened = opened.chain(up.restart.opened()).max();
-        let restart = up
-            .restart
-            .proven()
-            .map(|began| FailedRestart { began, hung: at.since(began) >= self.restart_timeout });
+        let restart = up.restart.proven().map(|began| FailedRestart {
+            began,
+            hung: at.since(self.restarting_since(began)) >= self.restart_timeout,
+            prompting: self.prompts.since().is_some(),
+        });
         self.stops.ended(up.id, at, restart, opened, events);
         let served = up.full.is_none();
         self.note_survivors(snapshot, opened);

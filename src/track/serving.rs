@@ -97,6 +97,7 @@ mod tests {
                 WorkerStatus,
             },
             snapshot::TraceKind,
+            waiting::Waiting,
         },
         track::fixture::{Story, after, process},
     };
@@ -130,6 +131,7 @@ mod tests {
             well: Vec::new(),
             halted: Vec::new(),
             threaded: true,
+            waiting: Waiting::default(),
         };
         takes_connections(&Scoreboard { global, slots: Some(vec![slot]) }, &table).unwrap()
     }

@@ -32,6 +32,8 @@ pub struct FailedRestart {
     pub began: Moment,
     /// It was past its limit.
     pub hung: bool,
+    /// A key's pass phrase was being asked for.
+    pub prompting: bool,
 }
 
 /// Follows how parents end.
@@ -96,7 +98,8 @@ impl StopTracker {
             if let Some((_, status)) = known {
                 match (kind(ending, *status), ending.opened) {
                     (StopType::Crash, Some(opened)) if exited(*status) => {
-                        let restart = FailedRestart { began: opened, hung: false };
+                        let restart =
+                            FailedRestart { began: opened, hung: false, prompting: false };
                         fail(restart, ending.at, &mut events);
                     }
                     (kind, _) => events.push(Event::Stopped { at: ending.at, kind }),

@@ -73,6 +73,9 @@ impl Watch {
             for parent in &found {
                 self.welcome(parent, &found);
             }
+            for starting in self.discovery.asking(&self.table, at.uptime) {
+                self.welcome(&starting, &found);
+            }
             while let Some(number) = who_is_let_go(self.places(&found)) {
                 self.let_go(number, "too many servers of other users are down");
             }

@@ -50,8 +50,9 @@ impl ServerTracker {
                 .filter(|_| known && self.up.is_some() && self.inferred.is_none()),
             restart_since,
             restart_hung: restart_since
+                .map(|began| self.restarting_since(began))
                 .is_some_and(|since| snapshot.at.since(since) >= self.restart_timeout),
-            prompt_since: None,
+            prompt_since: self.prompts.since(),
             children: known.then(|| self.by_age()),
             generations: known.then(|| to_u32(self.children.generations().len())),
             orphans: known.then(|| to_u32(orphans.count())),

@@ -33,6 +33,7 @@ pub(crate) fn run(input: &[u8]) {
             traces: Vec::new(),
             parent: None,
             hidden: None,
+            starting: None,
             log: None,
             status: None,
             orphans: Vec::new(),
