@@ -38,13 +38,21 @@ test: packages lint ## lints, then runs every test; installs what that needs
 packages:
 	@.ci/packages tests
 
-lint: ## formatting, clippy, documentation; dependencies too where cargo-deny is installed
+lint: ## formatting, clippy, documentation, alerts; dependencies too where cargo-deny is installed
 	@$(CARGO) fmt --version > /dev/null 2>&1 || rustup component add rustfmt
 	@$(CARGO) clippy --version > /dev/null 2>&1 || rustup component add clippy
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items --lib
 	@if $(CARGO) deny --version > /dev/null 2>&1; then $(CARGO) deny check bans licenses sources; fi
+	@for program in promtool amtool; do \
+		command -v $$program > /dev/null || { \
+			echo "the alerts cannot be checked without $$program: .ci/packages tests installs it"; exit 1; \
+		}; \
+	done
+	promtool check config alerts/prometheus.example.yml
+	promtool test rules alerts/gracekeeper.rules.test.yml
+	amtool check-config alerts/alertmanager.example.yml
 
 bench: packages ## measures how near gracekeeper's times are to what httpd did, and how fast it reads logs
 	@.ci/packages bench

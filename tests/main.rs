@@ -9,6 +9,7 @@
     reason = "a test that fails says so by panicking; tests start programs, threads and clocks of their own; what a counter shows is exact"
 )]
 
+mod alerting;
 mod asking;
 mod cli;
 mod demo;

@@ -1,5 +1,6 @@
 //! What the repository promises of itself: its README, the order in its source, its exposition.
 
+mod alerts;
 mod exposition;
 mod layering;
 mod paths;

@@ -6,6 +6,7 @@
 //! - [`oracle`]: what this httpd really did, from pidfds and httpd's own log, never from `src`
 //! - [`gracekeeper`]: the real program, and [`metrics`] what it says
 //! - [`program`]: programs that a test writes and then executes
+//! - [`prometheus`]: a real Prometheus, and which alerts fire there
 //! - [`eventually`]: the only way to wait
 //!
 //! A failing test prints httpd's error log and gracekeeper's log: both values do so when they are
@@ -23,6 +24,7 @@ pub(crate) mod oracle;
 pub(crate) mod parent;
 pub(crate) mod process;
 pub(crate) mod program;
+pub(crate) mod prometheus;
 pub(crate) mod recorder;
 pub(crate) mod status;
 
@@ -33,6 +35,7 @@ pub(crate) use held::Outcome;
 pub(crate) use httpd::Httpd;
 pub(crate) use oracle::RestartKind;
 pub(crate) use process::Process;
+pub(crate) use prometheus::Prometheus;
 pub(crate) use recorder::Role;
 
 /// Makes three tests of each function that takes an [`Mpm`].
