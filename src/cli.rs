@@ -59,6 +59,15 @@ pub enum Command {
     /// does not answer, and 77 without the permission to change the state directory: the user that
     /// gracekeeper runs as has it.
     Forget(Forget),
+    /// Shows what restarts happened.
+    ///
+    /// Without a LOG this is the journal that gracekeeper writes into its state directory. With error
+    /// logs it is what they tell: starts, stops, each restart with how it ended and, of one that
+    /// failed, httpd's own words, crashed children, limits that were reached. Logs may be plain or
+    /// gzip, and in any order; together they are one story. A log is believed: whatever runs in httpd
+    /// can write into it. The exit code is 0, 64 for a log that does not exist or an unknown time
+    /// zone, and 77 for one that must not be read.
+    History(History),
     /// Prints every metric with its type, its labels and its meaning.
     Metrics(MetricsForm),
     /// Checks or shows the configuration.
@@ -98,6 +107,67 @@ impl Forget {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+}
+
+/// What is told of the past, and how.
+#[derive(Clone, Debug, Args)]
+pub struct History {
+    /// Reads these error logs instead of the journal; - is the standard input.
+    #[arg(value_name = "LOG")]
+    logs: Vec<PathBuf>,
+    /// Prints one JSON object a line, oldest first.
+    #[arg(long, conflicts_with = "summary")]
+    json: bool,
+    /// Prints a paragraph that can be pasted into a ticket.
+    #[arg(long)]
+    summary: bool,
+    /// Reads times of logs that tell no zone, and shows times, in this zone; the default is the host's.
+    #[arg(long, value_name = "NAME")]
+    timezone: Option<String>,
+    /// Calls the server of the logs so.
+    #[arg(long, value_name = "NAME", default_value = "httpd", requires = "logs")]
+    server: String,
+}
+
+/// What the past is shown as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Rows for people.
+    Table,
+    /// Lines for programs.
+    Json,
+    /// A paragraph.
+    Summary,
+}
+
+impl History {
+    /// The error logs; none means the journal.
+    #[must_use]
+    pub fn logs(&self) -> &[PathBuf] {
+        &self.logs
+    }
+
+    /// What it is shown as.
+    #[must_use]
+    pub const fn shape(&self) -> Shape {
+        match self {
+            Self { json: true, .. } => Shape::Json,
+            Self { summary: true, .. } => Shape::Summary,
+            Self { .. } => Shape::Table,
+        }
+    }
+
+    /// The zone that was named.
+    #[must_use]
+    pub fn timezone(&self) -> Option<&str> {
+        self.timezone.as_deref()
+    }
+
+    /// What the server is called.
+    #[must_use]
+    pub fn server(&self) -> &str {
+        &self.server
     }
 }
 

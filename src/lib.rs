@@ -10,6 +10,7 @@
 //! - [`track`]: pure state machines
 //! - [`expose`]: what Prometheus and people see
 //! - [`state`]: what one run leaves to the next
+//! - [`history`]: what became of a server, told from its error logs
 //! - [`watch`]: the shell around them: triggers looks, owns the trackers, publishes
 //! - [`program`], [`demo`]: starts programs; a private httpd to look at, and what happens to it
 //! - [`trusted_path`], [`file_stamp`]: what may be run or read on its owner's behalf; whether a
@@ -49,6 +50,7 @@ pub mod demo;
 pub mod exit;
 pub mod expose;
 pub mod file_stamp;
+pub mod history;
 pub mod log_format;
 pub mod model;
 pub mod observe;

@@ -6,6 +6,8 @@ use std::{fs, path::Path};
 mod answer_input;
 #[path = "fuzz/fuzz_targets/error_log_input.rs"]
 mod error_log_input;
+#[path = "fuzz/fuzz_targets/history_input.rs"]
+mod history_input;
 #[path = "fuzz/fuzz_targets/journal_input.rs"]
 mod journal_input;
 #[path = "fuzz/fuzz_targets/process_input.rs"]
@@ -16,6 +18,7 @@ mod scoreboard_input;
 mod state_input;
 
 pub(crate) use error_log_input::run as run_error_log;
+pub(crate) use history_input::run as run_history;
 pub(crate) use scoreboard_input::check;
 
 fn survives(target: &str, at_least: usize, run: impl Fn(&[u8])) {
@@ -66,6 +69,11 @@ fn the_corpus_of_states_is_survived() {
 #[test]
 fn the_corpus_of_error_logs_is_survived() {
     survives("error_log", 16, error_log_input::run);
+}
+
+#[test]
+fn the_corpus_of_histories_is_survived() {
+    survives("history", 10, history_input::run);
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod finding;
 mod fuzz_corpora;
 mod harness;
 mod harness_itself;
+mod history;
 mod http;
 mod journal;
 mod log_follower;

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod demo;
 pub mod forget;
+pub mod history;
 pub mod metrics;
 pub mod reader;
 pub mod run;

@@ -3,7 +3,7 @@
 use super::{Source, sources};
 
 /// A part of `src` and the parts that it may use besides itself; the longest name that fits counts.
-const LAYERS: [(&str, &[&str]); 21] = [
+const LAYERS: [(&str, &[&str]); 22] = [
     ("", &["*"]),
     ("model", &[]),
     ("decode", &["model"]),
@@ -19,6 +19,7 @@ const LAYERS: [(&str, &[&str]); 21] = [
     ("config", &["trusted_path"]),
     ("cli", &["config", "exit", "log_format", "version"]),
     ("state", &["model", "decode", "clock", "track", "trusted_path"]),
+    ("history", &["model", "decode"]),
     ("watch", &["model", "clock", "observe", "track", "expose", "state"]),
     ("command", &["*"]),
     ("program", &["model", "clock"]),
@@ -28,10 +29,12 @@ const LAYERS: [(&str, &[&str]); 21] = [
 ];
 
 /// What knows no file, socket, clock, log or thread.
-const PURE: [&str; 8] = [
+const PURE: [&str; 10] = [
     "model",
     "decode",
     "track",
+    "history::story",
+    "history::note",
     "expose::api",
     "expose::catalogue",
     "expose::journal",

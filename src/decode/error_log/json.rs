@@ -15,8 +15,8 @@ use crate::model::{
 
 /// The members of an object and of those within it, as one sequence; elements of arrays are left
 /// out.
-struct Members<'line> {
-    rest: &'line [u8],
+pub(super) struct Members<'line> {
+    pub(super) rest: &'line [u8],
 }
 
 /// What the keys that are known say, and what is taken for want of them.

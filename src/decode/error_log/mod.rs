@@ -18,13 +18,20 @@
 //! pid: a wrong one is worse than none.
 
 mod counts;
+mod escaped;
+pub mod failure;
 mod json;
 mod splitter;
 mod text;
+mod time;
+mod told;
 mod words;
 
 pub use counts::{Counts, LifecycleLine, MOST_LIFECYCLE_LINES};
+pub use escaped::escaped;
 pub use splitter::{LONGEST_LINE, LineSplitter};
+pub use time::LogTime;
+pub use told::{Told, line_and_number, told};
 
 use crate::model::{
     log::{LogCode, LogLevel},

@@ -47,14 +47,27 @@ struct Walk<'line> {
     found: LogLine,
     place: Place,
     unknown_words: u8,
+    /// What was left where the last error of the system begins.
+    at_error: usize,
 }
 
 /// Reads a line that is no JSON.
 pub(super) fn text(line: &[u8]) -> LogLine {
+    walk(line).0.found
+}
+
+/// Reads it, and says where the message begins, at the system's error if one precedes it.
+pub(super) fn text_and_message(line: &[u8]) -> (LogLine, usize) {
+    let (walk, length) = walk(line);
+    (walk.found, length - walk.at_error.max(walk.rest.len()).min(length))
+}
+
+fn walk(line: &[u8]) -> (Walk<'_>, usize) {
     let rest = line.get(..LONGEST_HEADER).unwrap_or(line);
-    let mut walk = Walk { rest, found: LogLine::UNKNOWN, place: Place::Start, unknown_words: 0 };
+    let found = LogLine::UNKNOWN;
+    let mut walk = Walk { rest, found, place: Place::Start, unknown_words: 0, at_error: 0 };
     while walk.step().is_some() {}
-    walk.found
+    (walk, rest.len())
 }
 
 impl Key {
@@ -131,6 +144,7 @@ impl<'line> Walk<'line> {
             return None;
         }
         let colon = memmem::find(self.rest, b": ")?;
+        self.at_error = self.at_error.max(self.rest.len());
         let blank = memrchr(b' ', self.rest.get(..colon)?);
         let word = blank.filter(|blank| self.rest.get(blank + 1..).and_then(code).is_some());
         self.skip(word.unwrap_or(colon + 1))

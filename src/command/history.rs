@@ -1,0 +1,206 @@
+//! `gracekeeper history`: what restarts happened, from the journal or from error logs.
+
+use std::{
+    env,
+    io::{self, BufWriter, IsTerminal as _, Write},
+    path::Path,
+};
+
+use jiff::tz::TimeZone;
+
+use super::{complain, state_dir::state_dir};
+use crate::{
+    cli::{History, Shape},
+    clock,
+    config::Settings,
+    exit::Exit,
+    history::{
+        calendar::Calendar,
+        journal,
+        story::Story,
+        stream::{Log, LogError, Logs},
+        summary::Summary,
+        table::Table,
+    },
+    model::journal::Entry,
+};
+
+/// Notes that are told before what is ready of the story is shown.
+const NOTES_AT_ONCE: usize = 1024;
+/// Lines of a journal that are no entries are named one by one up to here.
+const MOST_WARNINGS: u64 = 10;
+
+/// Where entries are shown.
+struct Shown<Output: Write> {
+    output: Output,
+    shape: Shape,
+    table: Table,
+    summary: Summary,
+    is_begun: bool,
+}
+
+/// Shows what happened.
+pub fn run(
+    settings: impl FnOnce() -> anyhow::Result<Settings>,
+    asked: &History,
+) -> anyhow::Result<Exit> {
+    let named = asked.timezone().map(TimeZone::get);
+    let Ok(zone) = named.unwrap_or_else(|| Ok(TimeZone::system())) else {
+        let name = asked.timezone().unwrap_or_default();
+        let known = "names are such as Europe/Berlin or UTC";
+        complain(&format!("gracekeeper: {name:?} is no time zone that this host knows: {known}"));
+        return Ok(Exit::Usage);
+    };
+    let stdout = io::stdout();
+    let is_coloured =
+        stdout.is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let mut shown = Shown {
+        output: BufWriter::new(stdout.lock()),
+        shape: asked.shape(),
+        table: Table { zone: zone.clone(), is_coloured },
+        summary: Summary::default(),
+        is_begun: false,
+    };
+    let told = if asked.logs().is_empty() {
+        from_journal(&state_dir(&settings()?), &mut shown)
+    } else {
+        from_logs(asked, &zone, &mut shown)
+    };
+    match told.and_then(|exit| shown.finish().map(|()| exit)) {
+        // `gracekeeper history | head` has all that it wanted.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Success),
+        result => Ok(result?),
+    }
+}
+
+fn from_logs<Output: Write>(
+    asked: &History,
+    zone: &TimeZone,
+    shown: &mut Shown<Output>,
+) -> io::Result<Exit> {
+    let now = clock::now().wall;
+    let mut logs = Vec::new();
+    for path in asked.logs() {
+        let log = if path.as_os_str() == "-" {
+            let calendar = Calendar::new(zone.clone(), now);
+            Log::read(Path::new("standard input"), Box::new(io::stdin()), calendar)
+        } else {
+            Log::open(path, zone, now)
+        };
+        match log {
+            Ok(log) => logs.push(log),
+            Err(error) => return Ok(refuse(&error)),
+        }
+    }
+    let mut logs = Logs::new(logs);
+    let mut story = Story::new(asked.server());
+    let mut exit = Exit::Success;
+    let mut count = 0;
+    loop {
+        match logs.next_note() {
+            Ok(Some((instant, note))) => {
+                story.take(instant, note);
+                count += 1;
+            }
+            Ok(None) => break,
+            Err(error) => {
+                complain(&format!("gracekeeper: {error}: what comes after is not told"));
+                exit = Exit::Internal;
+            }
+        }
+        if count % NOTES_AT_ONCE == 0 {
+            shown.show(story.ready())?;
+        }
+    }
+    shown.show(story.end())?;
+    Ok(exit)
+}
+
+fn refuse(error: &LogError) -> Exit {
+    complain(&format!("gracekeeper: {error}"));
+    match error {
+        LogError::Unreadable { source, .. } => exit_of(source),
+        LogError::Directory { .. } | LogError::Compressed { .. } => Exit::Usage,
+    }
+}
+
+fn exit_of(error: &io::Error) -> Exit {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        Exit::Permission
+    } else if error.kind() == io::ErrorKind::NotFound {
+        Exit::Usage
+    } else {
+        Exit::Internal
+    }
+}
+
+fn from_journal<Output: Write>(directory: &Path, shown: &mut Shown<Output>) -> io::Result<Exit> {
+    let files = match journal::files(directory) {
+        Ok(files) => files,
+        Err(error) => return Ok(no_journal(directory, &error)),
+    };
+    let mut unreadable = 0;
+    for path in &files {
+        let mut result = Ok(());
+        let read = journal::read(path, |entry| match entry {
+            Ok(entry) if result.is_ok() => result = shown.show([entry].into_iter()),
+            Ok(_) => {}
+            Err(line) => {
+                unreadable += 1;
+                if unreadable <= MOST_WARNINGS {
+                    let path = path.display();
+                    complain(&format!("gracekeeper: {path}: line {line} is no entry: left out"));
+                }
+            }
+        });
+        result?;
+        match read {
+            // It may be rotated away at this very moment.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && files.len() > 1 => {}
+            Err(error) => return Ok(no_journal(path, &error)),
+            Ok(()) => {}
+        }
+    }
+    if unreadable > MOST_WARNINGS {
+        complain(&format!("gracekeeper: {unreadable} lines of the journal are no entries"));
+    }
+    Ok(Exit::Success)
+}
+
+fn no_journal(path: &Path, error: &io::Error) -> Exit {
+    let hint = if error.kind() == io::ErrorKind::NotFound {
+        ": gracekeeper has written no journal there; name error logs to read them instead"
+    } else {
+        ""
+    };
+    complain(&format!("gracekeeper: {}: {error}{hint}", path.display()));
+    exit_of(error)
+}
+
+impl<Output: Write> Shown<Output> {
+    fn show(&mut self, entries: impl Iterator<Item = Entry>) -> io::Result<()> {
+        for entry in entries {
+            match self.shape {
+                Shape::Json => {
+                    serde_json::to_writer(&mut self.output, &entry)?;
+                    self.output.write_all(b"\n")?;
+                }
+                Shape::Summary => self.summary.take(&entry),
+                Shape::Table => {
+                    if !std::mem::replace(&mut self.is_begun, true) {
+                        self.output.write_all(Table::head().as_bytes())?;
+                    }
+                    self.output.write_all(self.table.row(&entry).as_bytes())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        if self.shape == Shape::Summary {
+            self.output.write_all(self.summary.text(&self.table).as_bytes())?;
+        }
+        self.output.flush()
+    }
+}
