@@ -14,6 +14,7 @@ mod asking;
 mod cli;
 mod demo;
 mod error_logs;
+mod failures;
 mod finding;
 mod fuzz_corpora;
 mod harness;

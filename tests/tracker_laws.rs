@@ -433,6 +433,7 @@ impl Model {
             log: None,
             status: None,
             statuses,
+            pid_file_left: false,
         }
     }
 
@@ -930,7 +931,9 @@ proptest! {
 /// What is told of restarts, drains and stops. Busy workers are counted anew by who takes up, and
 /// why a child left that left before is not known to him.
 fn told(events: &[Event]) -> Vec<Event> {
-    let silent =
-        |event: &&Event| !matches!(event, Event::Overlapped { .. } | Event::ChildExited { .. });
+    let silent = |event: &&Event| {
+        let of_children = matches!(event, Event::ChildExited { .. } | Event::ChildCrashed { .. });
+        !of_children && !matches!(event, Event::Overlapped { .. })
+    };
     events.iter().filter(silent).cloned().collect()
 }

@@ -146,6 +146,13 @@ impl ExitStatus {
             signal => Self::Signal(signal),
         }
     }
+
+    /// The kernel sends this signal to a process that did what it must not, or the process sends it
+    /// to itself: SIGQUIT, ILL, TRAP, ABRT, BUS, FPE, SEGV, XCPU, XFSZ, SYS. Each leaves a core.
+    #[must_use]
+    pub const fn is_crash(signal: u8) -> bool {
+        matches!(signal, 3..=8 | 11 | 24 | 25 | 31)
+    }
 }
 
 impl fmt::Display for Pid {

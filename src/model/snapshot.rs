@@ -93,6 +93,8 @@ pub struct ServerSnapshot {
     /// How processes ended that exited in this or an earlier look; `None` where the kernel does
     /// not tell and never will.
     pub statuses: Vec<(ProcessId, Option<ExitStatus>)>,
+    /// A parent has ended since the last look, and the pid file still names it: it did not clean up.
+    pub pid_file_left: bool,
 }
 
 impl<T> Part<T> {

@@ -1,5 +1,6 @@
 //! One server's sources: who its parent is, and what each source gives in one look.
 
+mod identify;
 mod remember;
 mod signature;
 mod starting;
@@ -9,20 +10,17 @@ use std::{
     time::Duration,
 };
 
-pub use self::remember::Past;
-use self::signature::accepts;
+pub use self::{identify::Doubt, remember::Past};
 use super::{
     children::Children,
-    discovery::{self, Found, Proof, Signature},
+    discovery::{Found, Signature},
     moments::{Moments, absolute},
-    pid_file::{self, PidFile},
-    pid_file_place,
-    process_group::leave_group_of,
-    process_table::{ProcessTable, Row},
+    pid_file,
+    process_table::ProcessTable,
     scoreboard::ScoreboardReader,
 };
 use crate::model::{
-    process::{self, ProcessId, ProcessState},
+    process::{self, ProcessId},
     snapshot::{ParentSighting, Part, PidFileStamp, ServerSnapshot, Trace, TraceKind},
     source::Why,
     time::Moment,
@@ -32,9 +30,6 @@ use crate::model::{
 /// file alone would miss it until the next regular one.
 const CATCHES_SIGNALS_WITHIN: Duration = Duration::from_secs(2);
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
-
-/// A pid file that looks too old is compared with the configuration this often.
-const COMPARED_EVERY: Duration = Duration::from_secs(1);
 
 /// A parent that wrote its pid file has resumed, and its restart been given a type, within this time.
 const TYPED_WITHIN: Duration = Duration::from_secs(2);
@@ -50,15 +45,6 @@ pub struct Target {
     pub unit: Option<String>,
     /// What discovery knows it by.
     pub signature: Option<Signature>,
-}
-
-/// Why a pid file names nobody.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Doubt {
-    /// In words.
-    pub reason: String,
-    /// The process that it names cannot be seen: it may well be the parent.
-    pub hidden: Option<Why>,
 }
 
 /// What every observer of a look shares.
@@ -182,7 +168,12 @@ impl ServerObserver {
         for trace in &traces {
             self.children.notice(trace.kind, at.uptime);
         }
+        let known = self.parent;
         let doubt = self.identify(at, &traces, found, instruments);
+        let ended = known.filter(|_| self.parent != known);
+        let pid_file_left = ended
+            .zip(self.pid_file())
+            .is_some_and(|(id, path)| pid_file::read(path).is_ok_and(|file| file.pid == id.pid));
         self.next_look = self.is_about_to_serve(at).then(|| at.after(LOOK_AGAIN_AFTER));
         if let Some(path) = self.pid_file() {
             instruments.moments.watch_pid_file(self.number, path);
@@ -211,6 +202,7 @@ impl ServerObserver {
                 log: None,
                 status: None,
                 statuses,
+                pid_file_left,
             },
             doubt,
         )
@@ -273,125 +265,4 @@ impl ServerObserver {
         let file = pid_file::read(self.pid_file()?).ok()?;
         (file.pid == id.pid).then_some(file.stamp)
     }
-
-    /// A parent once identified stays until it ends, whatever the pid file says later.
-    fn identify(
-        &mut self,
-        at: Moment,
-        traces: &[Trace],
-        found: &[Found],
-        instruments: &mut Instruments<'_>,
-    ) -> Option<Doubt> {
-        if let Some(id) = self.parent {
-            let ended = traces.iter().any(|trace| trace.kind == TraceKind::Exited(id))
-                || !instruments.moments.holds(&id) && has_ended(instruments.table, id);
-            if !ended {
-                return None;
-            }
-            self.parent = None;
-        }
-        let (candidate, doubt) = match self.by_pid_file(at, instruments.table) {
-            Ok(named) => (named, None),
-            Err(doubt) => (None, Some(doubt)),
-        };
-        // A pid file that nobody named may be left over, and name anybody by now.
-        let candidate = candidate.filter(|it| accepts(&self.target, it.signature.owner));
-        let candidate = candidate.or_else(|| self.by_signature(found, instruments));
-        match candidate {
-            Some(candidate) => self.adopt(&candidate, instruments).err(),
-            // Between two discoveries a refusal stands, or it would be said again.
-            None if found.is_empty() && self.target.unit.is_some() => self.doubt.clone(),
-            None => doubt,
-        }
-    }
-
-    fn by_pid_file(&mut self, at: Moment, table: &ProcessTable) -> Result<Option<Found>, Doubt> {
-        let Some(path) = self.pid_file().map(Path::to_owned) else {
-            return Ok(None);
-        };
-        let path = path.as_path();
-        let PidFile { pid, stamp } =
-            pid_file::read(path).map_err(|error| Doubt::new(error.to_string()))?;
-        let row = match table.row(pid) {
-            Ok(row) => row,
-            Err(Why::Missing) => return Err(Doubt::new(format!("there is no process {pid}"))),
-            Err(why) => {
-                let reason = format!("process {pid} cannot be read: {}", why.label());
-                return Err(Doubt { reason, hidden: Some(why) });
-            }
-        };
-        let proof = Proof::PidFile(self.target.program.as_deref());
-        let found = discovery::examine(table, &row, proof)
-            .map_err(|stranger| format!("process {pid} is no parent of an httpd: {stranger}"))
-            .map_err(Doubt::new)?;
-        if is_older(&row, stamp, at) {
-            return Ok(Some(found));
-        }
-        let compared = self.compared.is_some_and(|last| at.since(last) < COMPARED_EVERY);
-        if !compared {
-            self.compared = Some(at);
-            if is_corroborated(&found, &row, path, table) {
-                return Ok(Some(found));
-            }
-        }
-        Err(Doubt::new(format!("process {pid} is younger than the pid file, and writes another")))
-    }
-
-    /// Makes it the parent; an error tells why it cannot be this server's.
-    fn adopt(&mut self, found: &Found, instruments: &mut Instruments<'_>) -> Result<(), Doubt> {
-        let Instruments { table, moments, .. } = instruments;
-        let id = found.id;
-        if moments.holds(&id) {
-            let pid = id.pid;
-            let reason = format!("process {pid} belongs to another server, or to an ended parent");
-            return Err(Doubt::new(reason));
-        }
-        let owner = found.signature.owner;
-        if !accepts(&self.target, owner) {
-            let reason = format!(
-                "process {} is of user {owner}'s, neither root's nor one's own: name its pid file",
-                id.pid
-            );
-            return Err(Doubt::new(reason));
-        }
-        let confirm = |pid| table.row(pid).ok().map(|row: Row| row.id);
-        if !moments.hold(self.number, id, confirm) && has_ended(table, id) {
-            return Err(Doubt::new(format!("process {} has just ended", id.pid)));
-        }
-        leave_group_of(id.pid);
-        self.parent = Some(id);
-        self.configuration.clone_from(&found.signature.configuration);
-        if self.target.pid_file.is_none() {
-            self.own_pid_file = pid_file_place::find(found).or(self.own_pid_file.take());
-        }
-        self.target.signature = Some(found.signature.clone());
-        Ok(())
-    }
-}
-
-impl Doubt {
-    const fn new(reason: String) -> Self {
-        Self { reason, hidden: None }
-    }
-}
-
-fn has_ended(table: &ProcessTable, id: ProcessId) -> bool {
-    match table.row(id.pid) {
-        Ok(row) => row.id != id || row.state == ProcessState::Ended,
-        Err(why) => why == Why::Missing,
-    }
-}
-
-/// httpd writes its pid file itself, so a process that is younger is somebody else: unless the
-/// calendar was set forward since, which alone must not hide a server.
-fn is_older(row: &Row, stamp: PidFileStamp, at: Moment) -> bool {
-    // The start time is exact to a clock tick, the calendar may have been adjusted by as much.
-    let slack = Duration::from_secs(1);
-    at.at_uptime(row.id.started) <= at.at_wall(stamp.written).after(slack)
-}
-
-/// Whether it is this very pid file that the parent writes, whatever the clocks say. It forks its
-/// children afterwards, so that one which has some has written it.
-fn is_corroborated(found: &Found, row: &Row, path: &Path, table: &ProcessTable) -> bool {
-    discovery::has_children(table, row) && pid_file_place::is_of(path, found)
 }

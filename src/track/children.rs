@@ -19,6 +19,10 @@ use crate::model::{
 /// has ended, which takes up to 10 s if another child has to be killed (AH00046, AH00047).
 const STOP_MAY_FOLLOW: Duration = Duration::from_secs(11);
 
+/// A stop that killed a child is over after that: the parent looks for it once more, a second
+/// later (AH00047).
+const STOP_KILLS_WITHIN: Duration = Duration::from_secs(2);
+
 /// What one look says about children.
 #[derive(Clone, Copy, Debug)]
 pub struct Nursery<'a> {
@@ -81,6 +85,8 @@ pub struct Departure {
 struct Exit {
     at: Moment,
     old: bool,
+    /// Its parent had ended before it.
+    orphaned: bool,
     ended_by_parent: bool,
     status: Status,
 }
@@ -101,6 +107,8 @@ pub struct ChildrenTracker {
     /// Children were seen before: those that appear now were started.
     counts_starts: bool,
     parent_ended: Option<Moment>,
+    /// The last parent that ended and left children.
+    bereft: Option<u32>,
 }
 
 impl ChildrenTracker {
@@ -155,6 +163,7 @@ impl ChildrenTracker {
     /// The parent has ended: what leaves about then leaves because of it.
     pub fn parent_ended(&mut self, at: Moment) {
         self.parent_ended = Some(at);
+        self.bereft = self.bereft.max(self.workers.values().map(|descent| descent.parent).max());
     }
 
     /// Says why children ended, as far as it is decided: not in the middle of a restart, whose
@@ -168,7 +177,11 @@ impl ChildrenTracker {
                     ended.since(exit.at).max(exit.at.since(ended)) < STOP_MAY_FOLLOW
                 });
             let reason = reason(exit, at, restart_in_progress);
-            events.extend(reason.map(|reason| Event::ChildExited { reason }));
+            if let Some(reason) = reason {
+                events.push(Event::ChildExited { reason });
+                let crash = crash(exit, reason);
+                events.extend(crash.map(|signal| Event::ChildCrashed { at: exit.at, signal }));
+            }
             reason.is_none()
         });
         events
@@ -199,12 +212,17 @@ impl ChildrenTracker {
         }
         let mut departures = Vec::new();
         let exits = &mut self.exits;
+        let (bereft, parent_ended) = (self.bereft, self.parent_ended);
+        let is_orphan = |descent: &Descent, at: Moment| {
+            bereft >= Some(descent.parent) && parent_ended.is_some_and(|ended| ended < at)
+        };
         self.workers.retain(|id, descent| {
             let gone = living.as_ref().is_some_and(|living| !living.contains(id));
             let at = stamped.get(id).copied().or_else(|| gone.then_some(nursery.at));
             if let Some(at) = at {
                 let old = nursery.running.is_some_and(|running| *descent < running);
-                let exit = Exit { at, old, ended_by_parent: false, status: Status::Awaited };
+                let (orphaned, status) = (is_orphan(descent, at), Status::Awaited);
+                let exit = Exit { at, old, orphaned, ended_by_parent: false, status };
                 exits.insert(*id, exit);
                 departures.push(Departure { descent: *descent, at });
             }
@@ -236,8 +254,9 @@ impl ChildrenTracker {
             } else if !known && !self.exits.contains_key(&child.id) && !first {
                 // It came and went since the last look, and is not reaped yet.
                 let old = descent < running;
-                let (at, status) = (nursery.at, Status::Awaited);
-                self.exits.insert(child.id, Exit { at, old, ended_by_parent: false, status });
+                let (at, orphaned, status) = (nursery.at, false, Status::Awaited);
+                let exit = Exit { at, old, orphaned, ended_by_parent: false, status };
+                self.exits.insert(child.id, exit);
                 started += 1;
             }
         }
@@ -286,6 +305,8 @@ fn reason(exit: &Exit, at: Moment, restart_in_progress: bool) -> Option<ExitReas
         }
         // The last rung of a hard restart's ladder is SIGKILL.
         Status::Known(ExitStatus::Signal(9)) if restart_in_progress => None,
+        // That of a stop too.
+        Status::Known(ExitStatus::Signal(9)) if at.since(exit.at) < STOP_KILLS_WITHIN => None,
         Status::Known(ExitStatus::Signal(9)) => Some(ExitReason::Killed),
         Status::Known(ExitStatus::Signal(_)) => Some(ExitReason::Signal),
         Status::Known(ExitStatus::Code(0)) if exit.ended_by_parent => Some(ExitReason::Terminated),
@@ -297,16 +318,34 @@ fn reason(exit: &Exit, at: Moment, restart_in_progress: bool) -> Option<ExitReas
     }
 }
 
+/// The signal, if it ended a child that nobody wanted to end. Whoever kills an orphan wants that:
+/// those of event and worker end in no other way.
+fn crash(exit: &Exit, reason: ExitReason) -> Option<u8> {
+    let Status::Known(ExitStatus::Signal(signal)) = exit.status else { return None };
+    let crashed = match reason {
+        ExitReason::Segv | ExitReason::Abort => true,
+        ExitReason::Killed => !exit.orphaned,
+        ExitReason::Signal => ExitStatus::is_crash(signal),
+        ExitReason::Drained
+        | ExitReason::Recycled
+        | ExitReason::Fatal
+        | ExitReason::Terminated
+        | ExitReason::Unknown => false,
+    };
+    crashed.then_some(signal)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::track::fixture::{Story, process};
+    use crate::track::fixture::{Story, after, process};
 
     #[test]
     fn a_child_that_ends_is_told_why_once_that_is_decided() {
         let mut story = Story::of_a_running_httpd();
         story.exit(11, 2500, ExitStatus::Signal(11));
-        assert_eq!(story.look(2501), [Event::ChildExited { reason: ExitReason::Segv }]);
+        let crash = Event::ChildCrashed { at: after(2500), signal: 11 };
+        assert_eq!(story.look(2501), [Event::ChildExited { reason: ExitReason::Segv }, crash]);
         story.exit(12, 2600, ExitStatus::Code(0));
         assert_eq!(story.look(2601), [], "a stop may follow");
         assert_eq!(story.look(13_700), [Event::ChildExited { reason: ExitReason::Recycled }]);
@@ -315,15 +354,21 @@ mod tests {
 
     #[test]
     fn every_status_has_a_reason() {
-        for (status, reason) in [
-            (ExitStatus::Signal(6), ExitReason::Abort),
-            (ExitStatus::Signal(9), ExitReason::Killed),
-            (ExitStatus::Signal(7), ExitReason::Signal),
-            (ExitStatus::Code(15), ExitReason::Fatal),
+        for (status, reason, crash) in [
+            (ExitStatus::Signal(6), ExitReason::Abort, Some(6)),
+            (ExitStatus::Signal(9), ExitReason::Killed, Some(9)),
+            (ExitStatus::Signal(7), ExitReason::Signal, Some(7)),
+            (ExitStatus::Signal(15), ExitReason::Signal, None),
+            (ExitStatus::Code(15), ExitReason::Fatal, None),
         ] {
             let mut story = Story::of_a_running_httpd();
             story.exit(11, 2500, status);
-            assert_eq!(story.look(2501), [Event::ChildExited { reason }]);
+            let mut events = story.look(2501);
+            events.extend(story.look(4501));
+            let mut expected = vec![Event::ChildExited { reason }];
+            let at = after(2500);
+            expected.extend(crash.map(|signal| Event::ChildCrashed { at, signal }));
+            assert_eq!(events, expected);
         }
         let mut story = Story::of_a_running_httpd();
         story.children.pop();
@@ -342,6 +387,25 @@ mod tests {
         let events = story.look(2513);
         let terminated = Event::ChildExited { reason: ExitReason::Terminated };
         assert_eq!(events.iter().filter(|event| **event == terminated).count(), 2);
+    }
+
+    #[test]
+    fn what_a_stop_or_an_operator_kills_has_not_crashed() {
+        let mut story = Story::of_a_running_httpd();
+        story.exit(11, 2500, ExitStatus::Signal(9));
+        let mut events = story.look(2501);
+        story.trace(3400, TraceKind::PidFileRemoved);
+        story.ended(process(1, 0), 3401, Some(ExitStatus::Code(0)));
+        story.parent = None;
+        (story.orphans, story.children) = (vec![(12, 20)], Vec::new());
+        events.extend(story.look(3402));
+        story.orphans.clear();
+        story.ended(process(12, 20), 30_000, Some(ExitStatus::Signal(9)));
+        events.extend(story.look(30_001));
+        events.extend(story.look(33_000));
+        assert_eq!(story.tally.child_exits[&ExitReason::Terminated], 1);
+        assert_eq!(story.tally.child_exits[&ExitReason::Killed], 1, "an orphan");
+        assert!(!events.iter().any(|event| matches!(event, Event::ChildCrashed { .. })));
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{server::ServerTracker, tally::Tally};
 use crate::model::{
-    event::Event,
-    log::{Claim, LogReport},
+    event::{Event, FailureReason},
+    log::{Claim, LogReport, Saying},
     process::{Child, ChildRole, ExitStatus, Pid, ProcessId, ProcessState, ProcessTable},
     scoreboard::{
         Generation, Global, GracefulWorkers, Scoreboard, Slot, SlotRecord, WaitingConnections,
@@ -50,6 +50,14 @@ pub(super) struct Story {
     pub(super) busy: u32,
     /// What the error log will claim in the next look.
     pub(super) claims: Vec<Claim>,
+    /// What it will say.
+    pub(super) sayings: Vec<Saying>,
+    /// Why it cannot be read, if it cannot.
+    pub(super) log_unseen: Option<Why>,
+    /// Why the process table cannot be read, if it cannot.
+    pub(super) table_unseen: Option<Why>,
+    /// The next look finds the pid file as a parent left it that has ended.
+    pub(super) pid_file_left: bool,
     traces: Vec<Trace>,
     statuses: Vec<(ProcessId, Option<ExitStatus>)>,
 }
@@ -69,6 +77,10 @@ impl Story {
             pid_file: 10,
             busy: 0,
             claims: Vec::new(),
+            sayings: Vec::new(),
+            log_unseen: None,
+            table_unseen: None,
+            pid_file_left: false,
             traces: Vec::new(),
             statuses: Vec::new(),
         };
@@ -93,6 +105,14 @@ impl Story {
         let place = self.children.iter().position(|child| child.0 == pid).unwrap();
         let (pid, started, _) = self.children.remove(place);
         self.ended(process(pid, started), at, Some(status));
+    }
+
+    /// A line that the next look reads: by the process of this number, or raw.
+    pub(super) fn says(&mut self, at: u64, pid: Option<i32>, reason: FailureReason, text: &str) {
+        let (after, before) = (after(at), after(at + 1));
+        let pid = pid.and_then(Pid::new);
+        let text = text.to_owned();
+        self.sayings.push(Saying { reason: Some(reason), text, pid, after, before });
     }
 
     pub(super) fn ended(&mut self, id: ProcessId, at: u64, status: Option<ExitStatus>) {
@@ -138,7 +158,7 @@ impl Story {
             },
             slots: Some(slots.collect()),
         });
-        let processes = Part::Seen(ProcessTable {
+        let processes = ProcessTable {
             state: ProcessState::Alive,
             catches_crashes: self.catches_crashes,
             children: rows.map(|child| (child.id.pid, child)).collect(),
@@ -146,10 +166,15 @@ impl Story {
             halted: Vec::new(),
             threaded: true,
             waiting: Waiting::default(),
-        });
+        };
+        let processes = self.table_unseen.map_or(Part::Seen(processes), Part::Unseen);
         let inode = self.pid_file;
         let pid_file = Some(PidFileStamp { written: after(self.pid_file).wall, inode });
-        let log = LogReport { claims: std::mem::take(&mut self.claims), ..LogReport::default() };
+        let log = LogReport {
+            claims: std::mem::take(&mut self.claims),
+            sayings: std::mem::take(&mut self.sayings),
+            ..LogReport::default()
+        };
         let scoreboard = scoreboard.map_or(Part::Unseen(Why::Missing), Part::Seen);
         ServerSnapshot {
             at: after(at),
@@ -157,10 +182,11 @@ impl Story {
             parent: self.parent.map(|id| ParentSighting { id, processes, scoreboard, pid_file }),
             hidden: None,
             starting: None,
-            log: Some(Part::Seen(log)),
+            log: Some(self.log_unseen.map_or(Part::Seen(log), Part::Unseen)),
             status: None,
             orphans: self.orphans.iter().map(|(pid, started)| row(*pid, *started)).collect(),
             statuses: std::mem::take(&mut self.statuses),
+            pid_file_left: std::mem::take(&mut self.pid_file_left),
         }
     }
 }

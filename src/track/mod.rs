@@ -8,6 +8,8 @@ pub mod board;
 pub mod children;
 mod claims;
 pub mod drain;
+pub mod exhaustion;
+pub mod failure;
 mod family;
 #[cfg(test)]
 mod fixture;

@@ -122,12 +122,6 @@ impl RestartTracker {
         }
     }
 
-    /// When the configuration was last opened in the restart in progress, if one is.
-    #[must_use]
-    pub fn opened(&self) -> Option<Moment> {
-        self.milestones.opened.iter().copied().max()
-    }
-
     /// When another look could tell more than this one: shortly after the pid file was written,
     /// since no trace tells of the moment at which the parent has resumed.
     #[must_use]

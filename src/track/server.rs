@@ -7,6 +7,7 @@
 
 mod assess;
 mod compare;
+mod ends;
 mod infer;
 mod remember;
 mod straggle;
@@ -20,6 +21,8 @@ use super::{
     children::{self, ChildrenTracker, Departure, Descent, Nursery, Placements},
     claims::ClaimTracker,
     drain::{Census, DrainTracker},
+    exhaustion::ExhaustionTracker,
+    failure::{FailedRestart, Words},
     full_restart::{FullRestart, Unserved},
     hang::HangTracker,
     inferred::InferredGenerations,
@@ -28,7 +31,7 @@ use super::{
     restart::RestartTracker,
     serving::ServingTracker,
     status::StatusTracker,
-    stop::{FailedRestart, StopTracker},
+    stop::{End, StopTracker},
     stragglers::StragglerTracker,
     unserved::UnservedTracker,
     witness::{WitnessChange, WitnessTracker},
@@ -37,7 +40,7 @@ use crate::model::{
     event::{Event, RestartType},
     process::{Child, ProcessId},
     scoreboard::{Generation, Scoreboard},
-    snapshot::{ServerSnapshot, TraceKind},
+    snapshot::{Part, ServerSnapshot, TraceKind},
     source::Source,
     time::Moment,
 };
@@ -78,6 +81,10 @@ pub struct ServerTracker {
     hangs: HangTracker,
     /// When a pid file was last written.
     written: Option<Moment>,
+    words: Words,
+    /// The configuration was opened, and no look since has seen the parent run normally.
+    opened: Option<Moment>,
+    exhaustion: ExhaustionTracker,
     serving: ServingTracker,
     claims: ClaimTracker,
     status: StatusTracker,
@@ -112,6 +119,9 @@ impl ServerTracker {
             prompts: PromptTracker::default(),
             hangs: HangTracker::default(),
             written: None,
+            words: Words::default(),
+            opened: None,
+            exhaustion: ExhaustionTracker::default(),
             serving: ServingTracker::default(),
             claims: ClaimTracker::default(),
             status: StatusTracker::default(),
@@ -155,8 +165,10 @@ impl ServerTracker {
         let soon = restart.and_then(RestartTracker::next_deadline);
         let serving = self.serving.next_deadline();
         let (stuck, prompts) = (self.stragglers.next_deadline(), self.prompts.next_deadline());
-        let claims = self.claims.next_deadline();
-        [hangs, soon, serving, stuck, prompts, claims].into_iter().flatten().min()
+        let (claims, stops) = (self.claims.next_deadline(), self.stops.next_deadline());
+        let exhausted = self.exhaustion.next_deadline();
+        let all = [hangs, soon, serving, stuck, prompts, claims, stops, exhausted];
+        all.into_iter().flatten().min()
     }
 
     /// Folds one look at the server.
@@ -166,6 +178,7 @@ impl ServerTracker {
             self.assess(snapshot);
             return events;
         }
+        self.words.hear(snapshot.log.as_ref().and_then(Part::seen));
         let names_parent = snapshot.parent.as_ref().is_some_and(|it| it.pid_file.is_some());
         self.stops.observe(&snapshot.traces, names_parent);
         self.notice_end(snapshot, &mut events);
@@ -173,13 +186,16 @@ impl ServerTracker {
         let restarts = self.observe_restarts(snapshot);
         events.extend(restarts.iter().cloned());
         self.observe_children(snapshot, &restarts, &mut events);
+        // Before it is made good.
+        self.explain_stops(snapshot, &mut events);
         self.notice_full_restart(snapshot, &mut events);
-        events.extend(self.stops.explain(&snapshot.statuses));
         self.notice_stop(&events);
         self.observe_waits(snapshot, &mut events);
         self.compare(snapshot, &mut events);
         self.return_from_absence(snapshot, &mut events);
         self.assess(snapshot);
+        self.remember_opening(snapshot);
+        self.notice_exhaustion(snapshot, &mut events);
         events
     }
 
@@ -196,16 +212,21 @@ impl ServerTracker {
             None if replaced => snapshot.at,
             None => return,
         };
-        let opened = snapshot.traces.iter().filter(|it| it.kind == TraceKind::ConfigOpened);
-        let opened = opened.map(|trace| trace.at).filter(|opened| *opened <= at);
-        // The look before may have come when the parent was dying already, and seen nothing else.
-        let opened = opened.chain(up.restart.opened()).max();
+        let opened = ends::stamped_last(snapshot, TraceKind::ConfigOpened, at);
+        let opened = opened.or(self.opened);
         let restart = up.restart.proven().map(|began| FailedRestart {
             began,
             hung: at.since(self.restarting_since(began)) >= self.restart_timeout,
             prompting: self.prompts.since().is_some(),
         });
-        self.stops.ended(up.id, at, restart, opened, events);
+        self.stops.ended(End {
+            parent: up.id,
+            at,
+            restart,
+            opened,
+            written: ends::stamped_last(snapshot, TraceKind::PidFileWritten, at),
+            pid_file_left: snapshot.pid_file_left,
+        });
         let served = up.full.is_none();
         self.note_survivors(snapshot, opened);
         self.end_drains(snapshot, at, events);
@@ -217,31 +238,6 @@ impl ServerTracker {
             self.unserved = Some(Unserved { since: Some(at), interrupted: self.busy });
         }
         self.up = None;
-    }
-
-    /// What had drained before the parent ended has drained, the rest is interrupted.
-    fn end_drains(&mut self, snapshot: &ServerSnapshot, at: Moment, events: &mut Vec<Event>) {
-        let mut living = BTreeMap::new();
-        let mut departures = Vec::new();
-        for (id, descent) in self.children.workers() {
-            if descent.parent != self.parents {
-                continue;
-            }
-            let exits = snapshot.traces.iter().filter(|it| it.kind == TraceKind::Exited(*id));
-            match exits.map(|trace| trace.at).find(|exit| *exit <= at) {
-                Some(exit) => departures.push((descent.generation, exit)),
-                None => *living.entry(descent.generation).or_insert(0) += 1,
-            }
-        }
-        events.extend(self.drains.observe(&Census {
-            at,
-            living: &living,
-            named: &[],
-            departures: &departures,
-            restarts: &[],
-            undecided: false,
-        }));
-        self.drains.interrupt(at, events);
     }
 
     fn notice_parent(&mut self, snapshot: &ServerSnapshot, events: &mut Vec<Event>) {
@@ -258,6 +254,7 @@ impl ServerTracker {
         self.running = None;
         self.inferred = None;
         self.first_children = UnservedTracker::new();
+        self.exhaustion = ExhaustionTracker::default();
         self.drains = DrainTracker::default();
         events.push(Event::ParentAppeared { parent: parent.id, started });
     }

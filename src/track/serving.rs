@@ -171,8 +171,9 @@ mod tests {
             story.orphans = vec![(11, 20)];
             story.ended(process(1, 0), 2505, Some(status));
             story.parent = None;
-            story.look(2506);
-            story.look(6000);
+            for at in [2506, 3506, 6600] {
+                story.look(at);
+            }
             assert_eq!(story.tracker.assessment().orphans, Some(1));
             assert_eq!(story.tracker.assessment().serving, Some(serves), "{status:?}");
         }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::failure::{Failed, FailedRestart, Hearing, Words, decided_at};
 use crate::model::{
-    event::{Event, FailureReason, StopType},
+    event::{Event, RestartType, StopType},
     process::{ExitStatus, ProcessId},
     snapshot::{Trace, TraceKind},
     time::Moment,
@@ -15,25 +16,50 @@ use crate::model::{
 /// stop removes it last (AH00491 follows at once).
 const GRACEFUL_STOP_LASTS: Duration = Duration::from_millis(500);
 
-/// A parent that has ended, until its exit status is known.
+/// The end of a parent, as the look that saw it tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Ending {
-    parent: ProcessId,
-    at: Moment,
-    pid_file_removed: Option<Moment>,
-    /// The configuration was opened after the last look at which no restart was in progress.
-    opened: Option<Moment>,
+pub struct End {
+    /// Whose.
+    pub parent: ProcessId,
+    /// When.
+    pub at: Moment,
+    /// A restart was in progress for certain.
+    pub restart: Option<FailedRestart>,
+    /// The configuration was opened since the parent was last seen running normally: perhaps by a
+    /// restart that ended it before anything else of that was seen.
+    pub opened: Option<Moment>,
+    /// The pid file was written since the look before.
+    pub written: Option<Moment>,
+    /// The pid file still named the parent after that.
+    pub pid_file_left: bool,
 }
 
-/// A restart that its parent's end cut off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FailedRestart {
-    /// When its signal was taken.
-    pub began: Moment,
-    /// It was past its limit.
-    pub hung: bool,
-    /// A key's pass phrase was being asked for.
-    pub prompting: bool,
+/// A parent that has ended, until it is known why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Ending {
+    end: End,
+    pid_file_removed: Option<Moment>,
+    /// How it ended, once that is known, or known never to be.
+    status: Option<Fate>,
+}
+
+/// An exit status that will not become better known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Fate(Option<ExitStatus>);
+
+/// What a look can tell of parents that have ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Inquest<'a> {
+    /// When.
+    pub at: Moment,
+    /// Exit statuses that were learned.
+    pub statuses: &'a [(ProcessId, Option<ExitStatus>)],
+    /// What httpd said.
+    pub words: &'a Words,
+    /// Whether it may have said more.
+    pub hearing: Hearing,
+    /// Another parent is there: its start is no part of what failed before it.
+    pub replaced: bool,
 }
 
 /// Follows how parents end.
@@ -60,22 +86,10 @@ impl StopTracker {
         }
     }
 
-    /// The parent ended: in a `restart` that had begun then, or, if the configuration was `opened`
-    /// since the last look, perhaps in one that ended it before anything else of it was seen.
-    pub fn ended(
-        &mut self,
-        parent: ProcessId,
-        at: Moment,
-        restart: Option<FailedRestart>,
-        opened: Option<Moment>,
-        events: &mut Vec<Event>,
-    ) {
+    /// The parent ended.
+    pub fn ended(&mut self, end: End) {
         let pid_file_removed = self.pid_file_removed.take();
-        if let Some(restart) = restart.filter(|_| pid_file_removed.is_none()) {
-            fail(restart, at, events);
-        } else {
-            self.endings.push(Ending { parent, at, pid_file_removed, opened });
-        }
+        self.endings.push(Ending { end, pid_file_removed, status: None });
     }
 
     /// The parent ended while nobody looked: nothing tells why, and what became of its pid file
@@ -87,47 +101,103 @@ impl StopTracker {
 
     /// The parents of which it is not known yet why they ended.
     pub fn undecided(&self) -> impl Iterator<Item = ProcessId> {
-        self.endings.iter().map(|ending| ending.parent)
+        self.endings.iter().map(|ending| ending.end.parent)
     }
 
-    /// Says why parents ended whose exit status is known now.
-    pub fn explain(&mut self, statuses: &[(ProcessId, Option<ExitStatus>)]) -> Vec<Event> {
+    /// When it is said at the latest why a restart failed.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Moment> {
+        let failed = self.endings.iter().filter(|ending| ending.failed().is_some());
+        failed.map(|ending| decided_at(ending.end.at)).min()
+    }
+
+    /// Says why parents ended, as far as it is known now.
+    pub fn explain(&mut self, inquest: &Inquest<'_>) -> Vec<Event> {
         let mut events = Vec::new();
-        self.endings.retain(|ending| {
-            let known = statuses.iter().find(|(id, _)| *id == ending.parent);
-            if let Some((_, status)) = known {
-                match (kind(ending, *status), ending.opened) {
-                    (StopType::Crash, Some(opened)) if exited(*status) => {
-                        let restart =
-                            FailedRestart { began: opened, hung: false, prompting: false };
-                        fail(restart, ending.at, &mut events);
-                    }
-                    (kind, _) => events.push(Event::Stopped { at: ending.at, kind }),
-                }
-            }
-            known.is_none()
+        self.endings.retain_mut(|ending| {
+            let known = inquest.statuses.iter().find(|(id, _)| *id == ending.end.parent);
+            ending.status = ending.status.or_else(|| known.map(|(_, status)| Fate(*status)));
+            let told = ending.explain(inquest);
+            events.extend(told.iter().cloned());
+            told.is_empty()
         });
         events
     }
 }
 
-fn fail(restart: FailedRestart, at: Moment, events: &mut Vec<Event>) {
-    let reason = if restart.hung { FailureReason::Timeout } else { FailureReason::Unknown };
-    events.push(Event::RestartFailed { began: restart.began, reason, detail: None });
-    events.push(Event::Stopped { at, kind: StopType::FailedRestart });
+impl Ending {
+    /// The restart that it ended in, if that is known.
+    fn failed(&self) -> Option<Failed> {
+        let End { parent, at, restart, opened, .. } = self.end;
+        let status = self.status.and_then(|Fate(status)| status);
+        if self.resumed().is_some() {
+            return None;
+        }
+        let seen = restart.filter(|_| self.pid_file_removed.is_none());
+        let unseen = opened.filter(|_| has_failed(status)).map(|began| FailedRestart {
+            began,
+            hung: false,
+            prompting: false,
+        });
+        Some(Failed { restart: seen.or(unseen)?, parent: parent.pid, ended: at, status })
+    }
+
+    /// When a restart began that it had resumed from, and when it did: it wrote its pid file, which
+    /// one whose configuration is wrong does not, and then left by itself.
+    fn resumed(&self) -> Option<(Moment, Moment)> {
+        let Some(Fate(Some(ExitStatus::Code(_)))) = self.status else { return None };
+        let began = self.end.restart.map(|restart| restart.began).or(self.end.opened)?;
+        let written = self.end.written.filter(|written| *written >= began)?;
+        self.pid_file_removed.is_none().then_some((began, written))
+    }
+
+    /// What became of it; nothing while that is not known.
+    fn explain(&self, inquest: &Inquest<'_>) -> Vec<Event> {
+        let at = self.end.at;
+        let Some(failed) = self.failed() else {
+            let Some(Fate(status)) = self.status else { return Vec::new() };
+            let mut events: Vec<Event> = self.resumed().map(restarted).into_iter().collect();
+            events.push(Event::Stopped { at, kind: kind(self, status) });
+            return events;
+        };
+        let decided = self.status.is_some() && failed.is_decided(inquest.words, inquest.hearing);
+        if !decided && !inquest.replaced && inquest.at < decided_at(at) {
+            return Vec::new();
+        }
+        let (reason, detail) = failed.reason(inquest.words);
+        vec![
+            Event::RestartFailed { began: failed.restart.began, reason, detail },
+            Event::Stopped { at, kind: StopType::FailedRestart },
+        ]
+    }
 }
 
-fn exited(status: Option<ExitStatus>) -> bool {
-    matches!(status, Some(ExitStatus::Code(_)))
+/// Nobody looked between the end of this restart and that of its parent.
+fn restarted((began, resumed): (Moment, Moment)) -> Event {
+    Event::Restarted {
+        kind: RestartType::Unknown,
+        began,
+        took: Some(resumed.since(began)),
+        left: None,
+        coalesced: false,
+        interrupted: 0,
+    }
+}
+
+/// It gave up by itself.
+fn has_failed(status: Option<ExitStatus>) -> bool {
+    matches!(status, Some(ExitStatus::Code(code)) if code != 0)
 }
 
 fn kind(ending: &Ending, status: Option<ExitStatus>) -> StopType {
-    let removed = ending.pid_file_removed.map(|removed| ending.at.since(removed));
+    let removed = ending.pid_file_removed.map(|removed| ending.end.at.since(removed));
     match (status, removed) {
         (Some(ExitStatus::Signal(9)), _) => StopType::Killed,
         (Some(ExitStatus::Signal(_)), _) => StopType::Crash,
         // A fatal child, AH00050: the parent leaves with it.
         (Some(ExitStatus::Code(code)), _) if code != 0 => StopType::Crash,
+        // AH02324: it leaves with 0, but not as in a stop, which removes the pid file.
+        (Some(ExitStatus::Code(_)), None) if ending.end.pid_file_left => StopType::Crash,
         (_, Some(lasted)) if lasted >= GRACEFUL_STOP_LASTS => StopType::GracefulStop,
         (Some(ExitStatus::Code(_)), _) | (None, Some(_)) => StopType::Stop,
         (None, None) => StopType::Unknown,
@@ -148,8 +218,9 @@ mod tests {
         story.ended(process(1, 0), 5000, status);
         story.parent = None;
         story.children.clear();
-        let events = story.look(5001);
+        let mut events = story.look(5001);
         assert_eq!(story.tracker.assessment().up, Some(false), "at once");
+        events.extend(story.look(6000));
         let mut stops = Vec::new();
         for event in events {
             if let Event::Stopped { kind, .. } = event {
@@ -176,28 +247,20 @@ mod tests {
     }
 
     #[test]
+    fn a_parent_that_leaves_its_pid_file_has_not_stopped() {
+        let mut story = Story::of_a_running_httpd();
+        story.ended(process(1, 0), 5000, Some(ExitStatus::Code(0)));
+        story.parent = None;
+        story.pid_file_left = true;
+        story.look(5001);
+        assert_eq!(story.tally.stops[&StopType::Crash], 1);
+    }
+
+    #[test]
     fn a_configuration_that_was_opened_and_an_error_are_a_failed_restart() {
         let opened = [(4990, TraceKind::ConfigOpened)];
         assert_eq!(stopped(Some(ExitStatus::Code(1)), &opened), [StopType::FailedRestart]);
         assert_eq!(stopped(Some(ExitStatus::Code(0)), &opened), [StopType::Stop]);
         assert_eq!(stopped(Some(ExitStatus::Signal(11)), &opened), [StopType::Crash]);
-    }
-
-    #[test]
-    fn a_restart_that_is_in_progress_fails_with_its_parent() {
-        let mut story = Story::of_a_running_httpd();
-        story.generation = 1;
-        story.look(3000);
-        story.ended(process(1, 0), 5000, None);
-        story.parent = None;
-        let events = story.look(5001);
-        let reason = FailureReason::Unknown;
-        assert!(events.iter().any(|event| matches!(
-            event,
-            Event::RestartFailed { reason: why, .. } if *why == reason
-        )));
-        assert_eq!(story.tally.last_successful, Some(false));
-        assert_eq!(story.tally.stops[&StopType::FailedRestart], 1);
-        assert_eq!(story.tally.restarts.values().sum::<u64>(), 0);
     }
 }

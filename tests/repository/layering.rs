@@ -7,7 +7,8 @@ const LAYERS: [(&str, &[&str]); 22] = [
     ("", &["*"]),
     ("model", &[]),
     ("decode", &["model"]),
-    ("track", &["model"]),
+    // One rule says what lines mean, to history and to the trackers.
+    ("track", &["model", "decode::error_log::failure"]),
     ("clock", &["model"]),
     ("exit", &[]),
     ("version", &[]),

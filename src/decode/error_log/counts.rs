@@ -40,7 +40,12 @@ impl Default for Counts {
 impl Counts {
     /// Counts a line, without its line feed.
     pub fn take(&mut self, bytes: &[u8]) {
-        let LogLine { level, code, pid } = line(bytes);
+        self.add(line(bytes));
+    }
+
+    /// Counts a line that was read.
+    pub fn add(&mut self, line: LogLine) {
+        let LogLine { level, code, pid } = line;
         // Values are declared in the order of `ALL`.
         if let Some(count) = self.levels.get_mut(level as usize) {
             *count += 1;

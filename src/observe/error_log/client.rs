@@ -16,6 +16,7 @@ use rustix::net::{
 use super::{
     message::{Answer, Message, Received, Request, Subject, receive, send},
     place::{FileId, Place},
+    report::MOST_SAYINGS,
 };
 use crate::{
     decode::error_log::MOST_LIFECYCLE_LINES,
@@ -218,6 +219,8 @@ fn add(report: &mut LogReport, news: LogReport) {
     report.claims.extend(claims);
     report.claims.truncate(MOST_LIFECYCLE_LINES);
     report.sayings.extend(sayings);
+    let superfluous = report.sayings.len().saturating_sub(MOST_SAYINGS);
+    report.sayings.drain(..superfluous);
 }
 
 fn add_counts<K: PartialEq>(counts: &mut Vec<(K, u64)>, news: Vec<(K, u64)>) {

@@ -23,8 +23,9 @@ use serde::{Deserialize, Serialize};
 use super::place::FileId;
 use crate::model::{log::LogReport, process::ProcessId, source::Why};
 
-/// A report with every level, every code and as many claims as one may have takes 5 KiB.
-const LONGEST: usize = 16 << 10;
+/// A report with every level, every code and as many claims and sayings as one may have takes
+/// 14 KiB.
+const LONGEST: usize = 32 << 10;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,7 +126,7 @@ pub fn receive<T: for<'a> Deserialize<'a>>(
     socket: impl AsFd,
     flags: RecvFlags,
 ) -> io::Result<Received<T>> {
-    let mut body = [0; LONGEST];
+    let mut body = vec![0; LONGEST];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let flags = flags | RecvFlags::CMSG_CLOEXEC;

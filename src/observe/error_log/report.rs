@@ -1,19 +1,27 @@
-//! What is counted of followed files: lines, codes, and what they claim, stamped.
+//! What is counted of followed files: lines, codes, and what they claim and say, stamped.
+
+use std::collections::VecDeque;
+
+use memchr::memmem;
 
 use super::{Sink, Span};
 use crate::{
-    decode::error_log::{Counts, LineSplitter},
+    decode::error_log::{self, Counts, LineSplitter, LogLine, failure},
     model::{
-        log::{Claim, LogReport},
+        log::{Claim, LogLevel, LogReport, Saying},
         time::Moment,
     },
 };
+
+/// Of what httpd says when it cannot go on the last lines tell why: it ends after them.
+pub(super) const MOST_SAYINGS: usize = 16;
 
 /// What came since the last report.
 #[derive(Debug, Default)]
 pub struct Reporter {
     counts: Counts,
     claims: Vec<Claim>,
+    sayings: VecDeque<Saying>,
     skipped: u64,
 }
 
@@ -23,6 +31,18 @@ pub struct Unfinished {
     splitter: LineSplitter,
     /// It was not begun yet at this moment.
     after: Option<Moment>,
+    /// What a raw line would go on with.
+    told: Told,
+}
+
+/// What the last line of a file was, as far as the next one may belong to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Told {
+    /// It needs no next line.
+    #[default]
+    All,
+    /// AH00526: what is wrong there is told by the next one.
+    Half,
 }
 
 impl Reporter {
@@ -34,23 +54,64 @@ impl Reporter {
 
     /// Takes what came, and begins anew.
     pub fn take(&mut self) -> LogReport {
-        let Self { counts, claims, skipped } = std::mem::take(self);
+        let Self { counts, claims, sayings, skipped } = std::mem::take(self);
         LogReport {
             lines: counts.lines().collect(),
             events: counts.events().collect(),
             skipped,
             claims,
-            sayings: Vec::new(),
+            sayings: sayings.into(),
         }
     }
 
-    fn line(&mut self, line: &[u8], span: Span) {
-        self.counts.take(line);
+    fn line(&mut self, told: &mut Told, line: &[u8], span: Span) {
+        let read = error_log::line(line);
+        self.counts.add(read);
+        self.listen(told, line, read, span);
         // Of a flood the counts keep the first ones.
         if let Some(new) = self.counts.lifecycle().get(self.claims.len()) {
             let Span { after, before } = span;
             self.claims.push(Claim { says: new.says, pid: new.pid, after, before });
         }
+    }
+
+    /// Keeps what may be why httpd cannot go on.
+    fn listen(&mut self, told: &mut Told, line: &[u8], read: LogLine, span: Span) {
+        let half = std::mem::take(told) == Told::Half;
+        if !is_serious(line, read, half) {
+            return;
+        }
+        let Some((reason, text)) = failure::saying(line) else { return };
+        if reason.is_some() && text.ends_with(':') {
+            *told = Told::Half;
+        }
+        if self.sayings.len() == MOST_SAYINGS {
+            self.sayings.pop_front();
+        }
+        let Span { after, before } = span;
+        self.sayings.push_back(Saying { reason, text, pid: read.pid, after, before });
+    }
+}
+
+/// Whether a line needs a second look, which costs many times the first one. Raw lines are mostly
+/// of what runs in children: they count if they are httpd's, or go on with one that is.
+fn is_serious(line: &[u8], read: LogLine, goes_on: bool) -> bool {
+    let holds = |words: &[u8]| memmem::find(line, words).is_some();
+    match (read.level, read.code) {
+        (LogLevel::Emerg | LogLevel::Alert | LogLevel::Crit, _) | (LogLevel::None, Some(_)) => true,
+        (LogLevel::Error, Some(_)) => !holds(b"[client ") && !holds(b"[remote "),
+        (LogLevel::None, None) => {
+            goes_on || holds(b": Syntax error on line ") || holds(b": Could not open configuration")
+        }
+        (
+            LogLevel::Error
+            | LogLevel::Warn
+            | LogLevel::Notice
+            | LogLevel::Info
+            | LogLevel::Debug
+            | LogLevel::Trace,
+            _,
+        ) => false,
     }
 }
 
@@ -58,10 +119,10 @@ impl Sink for Reporter {
     type Lines = Unfinished;
 
     fn feed(&mut self, lines: &mut Unfinished, bytes: &[u8], span: Span) {
-        let Unfinished { splitter, after } = lines;
+        let Unfinished { splitter, after, told } = lines;
         let mut begun = after.unwrap_or(span.after);
         let skipped = splitter.feed(bytes, |line| {
-            self.line(line, Span { after: begun, ..span });
+            self.line(told, line, Span { after: begun, ..span });
             begun = span.after;
         });
         *after = (bytes.last() != Some(&b'\n')).then_some(begun);
@@ -70,7 +131,9 @@ impl Sink for Reporter {
 
     fn cut(&mut self, lines: &mut Unfinished, before: Moment) {
         let after = lines.after.take().unwrap_or(before);
-        lines.splitter.cut(|line| self.line(line, Span { after, before }));
+        let Unfinished { splitter, told, .. } = lines;
+        splitter.cut(|line| self.line(told, line, Span { after, before }));
+        *told = Told::All;
     }
 
     fn skipped(&mut self, bytes: u64) {
@@ -80,9 +143,16 @@ impl Sink for Reporter {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use rustix::net::RecvFlags;
+
+    use super::{
+        super::message::{self, Answer, Message, Received},
+        *,
+    };
     use crate::model::{
+        event::FailureReason,
         log::{Lifecycle, LogCode, LogLevel},
+        process::Pid,
         time::{Timestamp, Uptime},
     };
 
@@ -119,6 +189,50 @@ mod tests {
         let events = [(LogCode::Ah00489, 2), (LogCode::Ah00493, 2), (LogCode::Ah00494, 1)];
         assert_eq!(report.events, events);
         assert_eq!(reporter.take(), LogReport::default());
+    }
+
+    #[test]
+    fn what_httpd_says_when_it_cannot_go_on_is_kept_in_its_words() {
+        let (mut reporter, mut lines) = (Reporter::default(), Unfinished::default());
+        let text = "PHP Warning:  raw line of a script\n\
+            [t] [core:error] [pid 7:tid 7] [client ::1:1] AH00128: File does not exist\n\
+            AH00526: Syntax error on line 5 of /x:\nInvalid command 'Y\x1b[2J'\n\
+            Another raw line\n\
+            [t] [:emerg] [pid 9:tid 9] AH00020: Configuration Failed, exiting\n";
+        let (first, second) = text.split_at(text.find("command").unwrap());
+        reporter.feed(&mut lines, first.as_bytes(), span(1, 2));
+        reporter.feed(&mut lines, second.as_bytes(), span(3, 4));
+        let sayings = reporter.take().sayings;
+        let told: Vec<_> =
+            sayings.iter().map(|it| (it.reason, it.text.as_str(), it.after, it.before)).collect();
+        let config = Some(FailureReason::Config);
+        assert_eq!(
+            told,
+            [
+                (config, "AH00526: Syntax error on line 5 of /x:", at(1), at(2)),
+                (None, "Invalid command 'Y\\x1b[2J'", at(1), at(4)),
+                (None, "AH00020: Configuration Failed, exiting", at(3), at(4)),
+            ]
+        );
+        assert_eq!(sayings.last().and_then(|it| it.pid).map(Pid::as_raw), Some(9));
+    }
+
+    #[test]
+    fn of_a_flood_of_sayings_the_last_are_reported_and_fit_into_a_message() {
+        let (mut reporter, mut lines) = (Reporter::default(), Unfinished::default());
+        for second in 0..100 {
+            let line = format!("[t] [core:crit] [pid 1] {second} {}\n", "x".repeat(8000));
+            reporter.feed(&mut lines, line.as_bytes(), span(second, second));
+        }
+        let report = reporter.take();
+        assert_eq!(report.sayings.len(), MOST_SAYINGS);
+        assert_eq!(report.sayings.last().map(|saying| saying.after), Some(at(99)));
+        let (own, other) = message::pair().unwrap();
+        let report = Ok(report);
+        let answer = Message::Answer(Answer { serial: 1, server: 1, report, file: None });
+        message::send(&own, &answer, None).unwrap();
+        let got: Received<Message> = message::receive(&other, RecvFlags::DONTWAIT).unwrap();
+        assert!(matches!(got, Received::Message(message, None) if message == answer));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The reading side: reads followed files as they grow, and answers for them.
 //!
 //! A thread of its own, so that a log which is flooded delays no scoreboard. It sleeps until the
-//! kernel or the watching process wants something; what it read becomes counts at once, and no
-//! byte of a log is kept or handed over.
+//! kernel or the watching process wants something; what it read becomes counts at once. No byte of
+//! a log is kept or handed over but the few lines by which httpd says why it cannot go on.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -64,6 +64,8 @@ mod tests {
         story.parent = None;
         story.orphans = story.children.drain(..).map(|(pid, start, _)| (pid, start)).collect();
         story.look(5020);
+        // Why is known a second later, where httpd said nothing.
+        story.look(6020);
         assert_eq!(story.tally.failures.values().sum::<u64>(), 1);
         story.tracker.failed_restart()
     }

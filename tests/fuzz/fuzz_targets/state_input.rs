@@ -38,6 +38,7 @@ pub(crate) fn run(input: &[u8]) {
             status: None,
             orphans: Vec::new(),
             statuses: Vec::new(),
+            pid_file_left: false,
         };
         for event in tracker.observe(&nobody) {
             tally.count(&event);
