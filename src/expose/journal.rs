@@ -42,8 +42,6 @@ pub struct Circumstances<'a> {
     pub log: Option<&'a LogReport>,
     /// The living parent makes good for one that served before: its start will be a full restart.
     pub awaits_full_restart: bool,
-    /// What the restart was that ended its parent, if it failed.
-    pub failed: RestartType,
     /// Programs that were alive and could have caused a restart.
     pub suspects: &'a [String],
     /// httpd's release and MPM, where known.
@@ -308,10 +306,10 @@ fn restart(now: &Circumstances<'_>, event: &Event) -> Option<What> {
     Some(match event {
         Event::Restarted { kind: RestartType::Full, .. } => start(now, true),
         Event::Restarted { kind, .. } => What::Restart(restart(*kind, Outcome::Resumed)),
-        Event::RestartFailed { reason, detail, .. } => What::Restart(Restart {
+        Event::RestartFailed { kind, reason, detail, .. } => What::Restart(Restart {
             reason: Some(*reason),
             detail: detail.clone(),
-            ..restart(now.failed, Outcome::Failed)
+            ..restart(*kind, Outcome::Failed)
         }),
         Event::RestartHung { cause, .. } => What::RestartHung { cause: *cause },
         _ => return None,
@@ -413,7 +411,6 @@ mod tests {
             scoreboard: true,
             log,
             awaits_full_restart: false,
-            failed: RestartType::Unknown,
             suspects,
             build: None,
         }
@@ -479,6 +476,7 @@ mod tests {
              \"origin\":\"other\",\"evidence\":[\"process_table\"]}",
         );
         let failed = Event::RestartFailed {
+            kind: RestartType::Graceful,
             began: after(4900),
             reason: FailureReason::Config,
             detail: Some("AH00526: \"Foo\"".to_owned()),
@@ -486,7 +484,7 @@ mod tests {
         let stopped = Event::Stopped { at: after(4990), kind: StopType::FailedRestart };
         let failing = Circumstances { scoreboard: false, ..circumstances(None, &[]) };
         assert_line(
-            &Circumstances { failed: RestartType::Graceful, ..failing },
+            &failing,
             &[failed, stopped],
             "16.900000 \"restart\",\"type\":\"graceful\",\"outcome\":\"failed\",\
              \"reason\":\"config\",\"origin\":\"other\",\"detail\":\"AH00526: \\\"Foo\\\"\",\
@@ -631,8 +629,14 @@ mod tests {
                 interrupted: 0,
             },
         );
-        let failures = (any_of(FailureReason::ALL), at(), prop::option::of(".{0,200}"))
-            .prop_map(|(reason, began, detail)| Event::RestartFailed { began, reason, detail });
+        let failures = (any_of(FailureReason::ALL), at(), prop::option::of(".{0,200}")).prop_map(
+            |(reason, began, detail)| Event::RestartFailed {
+                kind: RestartType::Unknown,
+                began,
+                reason,
+                detail,
+            },
+        );
         let drains = (any::<i32>(), lasted(), any::<u32>(), any_of(DrainOutcome::ALL)).prop_map(
             |(number, lasted, children, outcome)| Event::DrainEnded {
                 generation: Generation::new(number),

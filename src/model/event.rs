@@ -157,6 +157,8 @@ pub enum Event {
     },
     /// The parent ended before it resumed.
     RestartFailed {
+        /// What it was, if that is proven.
+        kind: RestartType,
         /// When the signal was taken.
         began: Moment,
         /// Why, if that is proven.

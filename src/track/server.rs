@@ -90,8 +90,6 @@ pub struct ServerTracker {
     status: StatusTracker,
     witnesses: WitnessTracker,
     changes: Vec<WitnessChange>,
-    /// What the restart was that ended the last parent, if one did.
-    failed: RestartType,
     /// Nobody looked since then: until a look tells what happened meanwhile.
     absent_since: Option<Moment>,
     latest: ServerAssessment,
@@ -127,7 +125,6 @@ impl ServerTracker {
             status: StatusTracker::default(),
             witnesses: WitnessTracker::default(),
             changes: Vec::new(),
-            failed: RestartType::Unknown,
             absent_since: None,
             latest: ServerAssessment::default(),
         }
@@ -226,9 +223,9 @@ impl ServerTracker {
             opened,
             written: ends::stamped_last(snapshot, TraceKind::PidFileWritten, at),
             pid_file_left: snapshot.pid_file_left,
+            survived: opened.is_some_and(|opened| self.has_survivor(snapshot, opened)),
         });
         let served = up.full.is_none();
-        self.note_survivors(snapshot, opened);
         self.end_drains(snapshot, at, events);
         self.children.parent_ended(at);
         self.claims.parent_ended(at, opened);

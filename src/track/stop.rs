@@ -32,6 +32,9 @@ pub struct End {
     pub written: Option<Moment>,
     /// The pid file still named the parent after that.
     pub pid_file_left: bool,
+    /// A child that can make progress outlived the opening of the configuration.
+    #[serde(default)]
+    pub survived: bool,
 }
 
 /// A parent that has ended, until it is known why.
@@ -165,8 +168,11 @@ impl Ending {
             return Vec::new();
         }
         let (reason, detail) = failed.reason(inquest.words);
+        // A hard restart ends every child before it opens the configuration; a graceful one tells
+        // them to finish, which even idle ones do only after.
+        let kind = if self.end.survived { RestartType::Graceful } else { RestartType::Unknown };
         vec![
-            Event::RestartFailed { began: failed.restart.began, reason, detail },
+            Event::RestartFailed { kind, began: failed.restart.began, reason, detail },
             Event::Stopped { at, kind: StopType::FailedRestart },
         ]
     }

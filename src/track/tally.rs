@@ -121,10 +121,10 @@ impl Tally {
                 }
             }
             Event::ServedAgain { kind, unserved } => observe(&mut self.unserved, kind, *unserved),
-            Event::RestartFailed { began, reason, .. } => {
+            Event::RestartFailed { kind, began, reason, .. } => {
                 add(&mut self.failures, *reason);
                 self.last_successful = Some(false);
-                self.last_restart.insert(RestartType::Unknown, began.wall);
+                self.last_restart.insert(*kind, began.wall);
                 self.last_failure.insert(*reason, began.wall);
             }
             Event::Stopped { kind, .. } => add(&mut self.stops, *kind),

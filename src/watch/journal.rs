@@ -237,6 +237,7 @@ mod tests {
         assert_eq!(of(99_000), Vec::<String>::new());
         assert_eq!(suspicion.of(&[]), Vec::<String>::new());
         let failed = Event::RestartFailed {
+            kind: RestartType::Unknown,
             began: after(4000),
             reason: FailureReason::Unknown,
             detail: None,

@@ -302,7 +302,6 @@ impl Server {
             scoreboard: parent.is_some_and(|parent| parent.scoreboard.seen().is_some()),
             log: snapshot.log.as_ref().and_then(Part::seen),
             awaits_full_restart: self.tracker.awaits_full_restart(),
-            failed: self.tracker.failed_restart(),
             suspects: &suspects,
             build: parent.and_then(|parent| self.inquiry.build(parent.id)),
         };

@@ -1,39 +1,31 @@
-//! What a restart was that ended its parent: told by the children that outlived its beginning.
+//! Children that outlive the beginning of a restart that ends their parent.
 
 use super::ServerTracker;
 use crate::model::{
-    event::RestartType,
+    process::{ProcessId, ProcessState},
     snapshot::{ServerSnapshot, TraceKind},
     time::Moment,
 };
 
 impl ServerTracker {
-    /// What the last restart was that ended its parent: graceful, if a child outlived the opening
-    /// of the new configuration, else unknown.
-    #[must_use]
-    pub const fn failed_restart(&self) -> RestartType {
-        self.failed
-    }
-
     /// Another parent served before this one, which does not yet.
     #[must_use]
     pub fn awaits_full_restart(&self) -> bool {
         self.up.as_ref().is_some_and(|up| up.full.is_some())
     }
 
-    /// The parent ended after its configuration was `opened`. A hard restart ends every child before
-    /// it opens the configuration; a graceful one tells them to finish, which even idle ones do only
-    /// after.
-    pub(super) fn note_survivors(&mut self, snapshot: &ServerSnapshot, opened: Option<Moment>) {
-        self.failed = RestartType::Unknown;
-        let Some(opened) = opened else { return };
-        let survived = self.children.workers().iter().any(|(id, descent)| {
+    /// The parent ended after its configuration was `opened`, and a child of it later, or not yet.
+    /// One that is stopped or frozen proves nothing: a hard restart leaves it behind.
+    pub(super) fn has_survivor(&self, snapshot: &ServerSnapshot, opened: Moment) -> bool {
+        let lives = |id: &ProcessId| {
+            let mut orphans = snapshot.orphans.iter();
+            orphans.any(|child| child.id == *id && child.state == ProcessState::Alive)
+        };
+        self.children.workers().iter().any(|(id, descent)| {
             let mut exits = snapshot.traces.iter().filter(|it| it.kind == TraceKind::Exited(*id));
-            descent.parent == self.parents && exits.all(|exit| exit.at > opened)
-        });
-        if survived {
-            self.failed = RestartType::Graceful;
-        }
+            let outlived = exits.next().map_or_else(|| lives(id), |exit| exit.at > opened);
+            descent.parent == self.parents && outlived
+        })
     }
 }
 
@@ -41,7 +33,7 @@ impl ServerTracker {
 mod tests {
     use super::*;
     use crate::{
-        model::process::ExitStatus,
+        model::{event::RestartType, process::ExitStatus},
         track::fixture::{Story, process},
     };
 
@@ -67,7 +59,8 @@ mod tests {
         // Why is known a second later, where httpd said nothing.
         story.look(6020);
         assert_eq!(story.tally.failures.values().sum::<u64>(), 1);
-        story.tracker.failed_restart()
+        assert_eq!(story.tally.last_restart.len(), 1);
+        story.tally.last_restart.pop_first().unwrap().0
     }
 
     #[test]
