@@ -180,6 +180,24 @@ mod tests {
     }
 
     #[test]
+    fn a_graceful_stop_takes_no_connection_and_a_lost_pid_file_means_nothing() {
+        for starts_another in [false, true] {
+            let mut story = Story::of_a_running_httpd();
+            story.trace(2500, TraceKind::PidFileRemoved);
+            story.look(2600);
+            story.look(6000);
+            assert_eq!(story.tracker.assessment().serving, Some(true), "only the file is gone");
+            story.exit(12, 6100, ExitStatus::Code(0));
+            if starts_another {
+                story.children.push((13, 6500, 0));
+            }
+            story.look(6600);
+            story.look(9700);
+            assert_eq!(story.tracker.assessment().serving, Some(starts_another));
+        }
+    }
+
+    #[test]
     fn an_ordinary_delay_is_not_an_outage() {
         let mut serving = ServingTracker::default();
         serving.observe(after(0), Some(true));

@@ -69,6 +69,9 @@ pub struct Inquest<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StopTracker {
     pid_file_removed: Option<Moment>,
+    /// A process of this server ended after that.
+    #[serde(default)]
+    left_since: bool,
     endings: Vec<Ending>,
 }
 
@@ -78,15 +81,25 @@ impl StopTracker {
     pub fn observe(&mut self, traces: &[Trace], names_parent: bool) {
         for trace in traces {
             match trace.kind {
-                TraceKind::PidFileRemoved => self.pid_file_removed = Some(trace.at),
+                TraceKind::PidFileRemoved => {
+                    self.pid_file_removed = Some(trace.at);
+                    self.left_since = false;
+                }
                 TraceKind::PidFileWritten if names_parent => self.pid_file_removed = None,
+                TraceKind::Exited(_) => self.left_since = self.pid_file_removed.is_some(),
                 TraceKind::PidFileWritten
                 | TraceKind::ConfigOpened
-                | TraceKind::Exited(_)
                 | TraceKind::Reaped(_)
                 | TraceKind::Lingers(_) => {}
             }
         }
+    }
+
+    /// Since when a parent that lives seems to stop: its pid file is gone, and children leave. It
+    /// does, unless it starts new ones: an operator may have removed the file.
+    #[must_use]
+    pub fn stops_since(&self) -> Option<Moment> {
+        self.pid_file_removed.filter(|_| self.left_since)
     }
 
     /// The parent ended.

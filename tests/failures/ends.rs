@@ -37,6 +37,9 @@ fn stops_are_told_apart(mpm: Mpm) {
     httpd.graceful_stop();
     gracekeeper
         .wait_until("idle children leave", |metrics| metrics.total("httpd_children", &[]) == 1.0);
+    gracekeeper.wait_until("its listeners are closed", |metrics| {
+        metrics.value("httpd_serving", &[]) == Some(0.0)
+    });
     held.release();
     stopped(&gracekeeper, "graceful_stop", 2.0, 3.0);
     serves_again(&mut httpd);

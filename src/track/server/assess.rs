@@ -101,6 +101,13 @@ impl ServerTracker {
         }
     }
 
+    /// A graceful stop closes the listeners first, and then waits for what its children work on.
+    fn is_stopping(&self, snapshot: &ServerSnapshot) -> bool {
+        let born = |id: &ProcessId| snapshot.at.at_uptime(id.started);
+        let workers = || self.children.workers().keys();
+        self.stops.stops_since().is_some_and(|since| workers().all(|id| born(id) <= since))
+    }
+
     /// A live, non-quiescing child of the running generation exists; `None` if that is not known.
     /// Children of a parent that was killed go on serving; those of one that stopped, or failed to
     /// restart, have no listener any more and only finish what they have.
@@ -110,6 +117,9 @@ impl ServerTracker {
             let serves = |descent: &Descent| self.left_listening && Some(*descent) == running;
             return Some(self.children.workers().values().any(serves));
         };
+        if self.is_stopping(snapshot) {
+            return Some(false);
+        }
         let table = parent.processes.seen()?;
         let Part::Seen(board) = &parent.scoreboard else {
             // It is gone while a hard restart reads its configuration; and what is busy with its
