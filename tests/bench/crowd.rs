@@ -34,7 +34,10 @@ impl Crowd {
             .start();
         let gracekeeper = Gracekeeper::watching(&httpd).server("error_log = \"none\"").start();
         let crowd = Self { children, httpd, gracekeeper };
-        crowd.gracekeeper.wait_until("every child is known", |metrics| crowd.is_complete(metrics));
+        // httpd is asked what it is made of once it is some seconds old.
+        crowd.gracekeeper.wait_until("every child is known, and httpd was asked", |metrics| {
+            crowd.is_complete(metrics) && metrics.series_of("httpd_info", &[]).len() == 1
+        });
         crowd
     }
 
