@@ -46,9 +46,10 @@ impl ServerObserver {
 fn writes_there(owner: u32, pid_file: &Path) -> bool {
     let is_his = |metadata: Metadata| metadata.uid() == owner;
     is_trusted(owner)
-        || [Some(pid_file), pid_file.parent()].into_iter().flatten().any(|place| {
-            fs::metadata(place).is_ok_and(is_his)
-        })
+        || [Some(pid_file), pid_file.parent()]
+            .into_iter()
+            .flatten()
+            .any(|place| fs::metadata(place).is_ok_and(is_his))
 }
 
 #[cfg(test)]
