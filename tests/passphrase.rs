@@ -1,6 +1,8 @@
 //! Restarts that hang, above all for a key's pass phrase: told to root and to an ordinary user,
 //! from the process table alone.
 
+mod late;
+
 use std::{
     fs::{self, OpenOptions, Permissions},
     io::Write as _,

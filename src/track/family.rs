@@ -274,7 +274,8 @@ fn is_worker(child: &Child, id: &ProcessId) -> bool {
     child.id == *id && child.role == ChildRole::Httpd
 }
 
-fn living(table: &ProcessTable) -> impl Iterator<Item = ProcessId> {
+/// The children that serve, or did.
+pub(super) fn living(table: &ProcessTable) -> impl Iterator<Item = ProcessId> {
     let httpds = table.children.values().filter(|child| child.role == ChildRole::Httpd);
     httpds.filter(|child| child.state != ProcessState::Ended).map(|child| child.id)
 }

@@ -14,7 +14,7 @@ use crate::model::{
     snapshot::{ParentSighting, Part, PidFileStamp, ServerSnapshot, Trace, TraceKind},
     source::Why,
     time::{Moment, Timestamp, Uptime},
-    waiting::Waiting,
+    waiting::{Helper, Waiting},
 };
 
 /// When the httpd of a test was started.
@@ -44,6 +44,10 @@ pub(super) struct Story {
     pub(super) generation: i32,
     /// When the scoreboard was made; `None`: there is none to be read.
     pub(super) scoreboard: Option<u64>,
+    /// Why there is none.
+    pub(super) scoreboard_unseen: Why,
+    /// The programs that the parent has started, and for which it may wait.
+    pub(super) helpers: Vec<Helper>,
     pub(super) catches_crashes: bool,
     /// When the pid file was written.
     pub(super) pid_file: u64,
@@ -73,6 +77,8 @@ impl Story {
             orphans: Vec::new(),
             generation: 0,
             scoreboard: Some(11),
+            scoreboard_unseen: Why::Missing,
+            helpers: Vec::new(),
             catches_crashes: true,
             pid_file: 10,
             busy: 0,
@@ -165,7 +171,7 @@ impl Story {
             well: Vec::new(),
             halted: Vec::new(),
             threaded: true,
-            waiting: Waiting::default(),
+            waiting: Waiting { helpers: self.helpers.clone(), ..Waiting::default() },
         };
         let processes = self.table_unseen.map_or(Part::Seen(processes), Part::Unseen);
         let inode = self.pid_file;
@@ -175,7 +181,7 @@ impl Story {
             sayings: std::mem::take(&mut self.sayings),
             ..LogReport::default()
         };
-        let scoreboard = scoreboard.map_or(Part::Unseen(Why::Missing), Part::Seen);
+        let scoreboard = scoreboard.map_or(Part::Unseen(self.scoreboard_unseen), Part::Seen);
         ServerSnapshot {
             at: after(at),
             traces: std::mem::take(&mut self.traces),

@@ -62,7 +62,8 @@ impl InferredGenerations {
         let ids: BTreeSet<ProcessId> = httpds.map(|child| child.id).collect();
         // A look that read the pid file before a restart may have seen that one's first children.
         self.children.retain(|id, place| ids.contains(id) && (began.is_empty() || place.settled));
-        for place in self.children.values_mut() {
+        // Nor is it told then whether who was seen is of the restart that this look finds begun.
+        for place in self.children.values_mut().filter(|_| !undecided) {
             place.settled = true;
         }
         for id in ids.into_iter().filter(|_| !undecided) {
@@ -110,6 +111,16 @@ mod tests {
         children: &[(i32, u64)],
         began: &[u64],
     ) -> Vec<(i32, i32)> {
+        placed_while(generations, at, children, began, false)
+    }
+
+    fn placed_while(
+        generations: &mut InferredGenerations,
+        at: u64,
+        children: &[(i32, u64)],
+        began: &[u64],
+        undecided: bool,
+    ) -> Vec<(i32, i32)> {
         let child = |(pid, started): &(i32, u64)| {
             let id = process(*pid, *started);
             (id.pid, Child { id, role: ChildRole::Httpd, state: ProcessState::Alive })
@@ -141,7 +152,7 @@ mod tests {
             interrupted: 0,
         };
         let mut restarts: Vec<Event> = began.iter().map(restarted).collect();
-        generations.observe(&look, &mut restarts, false);
+        generations.observe(&look, &mut restarts, undecided);
         let number = |place: &Placement| place.generation.number();
         generations.placements().iter().map(|(pid, place)| (pid.as_raw(), number(place))).collect()
     }
@@ -166,5 +177,16 @@ mod tests {
         let expected = [(11, 0), (12, 1), (13, 2)];
         assert_eq!(placed(&mut generations, 2200, &children, &[2001, 2101]), expected);
         assert_eq!(generations.running(), Generation::new(2));
+    }
+
+    #[test]
+    fn a_child_that_was_seen_before_its_restart_was_is_of_that_restart_however_long_it_lasts() {
+        let mut generations = InferredGenerations::since(Generation::new(0), iter::empty());
+        assert_eq!(placed(&mut generations, 1000, &[(11, 20)], &[]), [(11, 0)]);
+        // The pid file was read before it was written, and the children after that.
+        placed(&mut generations, 2010, &[(12, 2005)], &[]);
+        placed_while(&mut generations, 2012, &[(12, 2005)], &[], true);
+        placed_while(&mut generations, 2020, &[(12, 2005)], &[], true);
+        assert_eq!(placed(&mut generations, 2040, &[(12, 2005)], &[2001]), [(12, 1)]);
     }
 }

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use self::remember::Absence;
 pub(super) use self::remember::RestartMemory;
 use super::{
-    family::Family,
+    family::{self, Family},
     look::Look,
     mark::{Mark, serves},
     passage::{Milestones, Passage, completed, kinds, passages},
@@ -31,6 +31,7 @@ use crate::model::{
     event::{Contradiction, Event, RestartType},
     scoreboard::Generation,
     time::Moment,
+    waiting::HelperKind,
 };
 
 /// Longer than a look may wait for its sources, and than a hard restart has no scoreboard.
@@ -208,13 +209,17 @@ impl RestartTracker {
     }
 
     /// A parent that wrote its pid file some time ago, has no child of the running generation and
-    /// does not catch crashes is in the middle of a restart that began before it was seen.
+    /// does not catch crashes is in the middle of a restart that began before it was seen. Where no
+    /// scoreboard tells generations, it has no child at all, or it started a program since that
+    /// asks for a pass phrase; in that case the pid file may be of any age.
     fn first_state(&mut self, look: &Look<'_>) -> State {
         let (Some(table), mark) = (look.table, Mark::of(look)) else { return State::New };
         let written = look.pid_file.map(|stamp| look.at.at_wall(stamp.written));
         let started = written.is_some_and(|written| look.at.since(written) > STARTS_WITHIN);
-        let served = look.global().is_none_or(|global| serves(look, &global));
-        if table.catches_crashes || served || !started {
+        let asks = written.is_some_and(|written| asks_since(written, look));
+        let lives = || family::living(table).next().is_some() && !asks;
+        let served = look.global().map_or_else(lives, |global| serves(look, &global));
+        if table.catches_crashes || served || !(started || asks) {
             return State::Settled(mark);
         }
         self.catches_crashes = true;
@@ -292,6 +297,13 @@ fn births(look: &Look<'_>) -> Vec<(Generation, Moment)> {
         Some((slot.generation, look.at.at_uptime(child.id.started)))
     });
     births.collect()
+}
+
+/// A program that asks for a pass phrase was started after that.
+fn asks_since(written: Moment, look: &Look<'_>) -> bool {
+    let helpers = look.table.map(|table| table.waiting.helpers.as_slice()).unwrap_or_default();
+    let mut askers = helpers.iter().filter(|helper| helper.kind == HelperKind::Asker);
+    askers.any(|asker| look.at.at_uptime(asker.id.started) > written)
 }
 
 impl Restarting {
@@ -376,8 +388,14 @@ fn mark_after(from: &Mark, count: u32, look: &Look<'_>) -> Mark {
 mod tests {
     use super::*;
     use crate::{
-        model::{event::DrainOutcome, process::ExitStatus, snapshot::TraceKind},
-        track::fixture::{Story, after},
+        model::{
+            event::DrainOutcome, process::ExitStatus, snapshot::TraceKind, source::Why,
+            waiting::Helper,
+        },
+        track::{
+            fixture::{Story, after, process},
+            server::ServerTracker,
+        },
     };
 
     const LEFT: ExitStatus = ExitStatus::Code(0);
@@ -507,6 +525,51 @@ mod tests {
         let graceful = (RestartType::Graceful, after(2503), Some(67_497), false);
         assert_eq!(restarted(&story.look(70_010)), [graceful]);
         assert!(!story.tracker.assessment().restart_hung);
+    }
+
+    /// A parent that reads its configuration, and is first seen then by an ordinary user.
+    fn first_seen_reading() -> Story {
+        let mut story = Story::of_a_running_httpd();
+        story.tracker = ServerTracker::new(Duration::from_secs(60));
+        (story.scoreboard, story.scoreboard_unseen) = (None, Why::Permission);
+        story.catches_crashes = false;
+        story
+    }
+
+    fn resumes(mut story: Story) {
+        assert_eq!(story.tracker.assessment().restart_since, Some(after(10_000)));
+        story.helpers.clear();
+        story.catches_crashes = true;
+        story.reads_configuration(10_500, 20_000);
+        story.children.push((13, 20_005, 1));
+        let events = story.look(20_010);
+        let unknown = (RestartType::Unknown, after(10_000), None, false);
+        assert_eq!(restarted(&events), [unknown], "nobody saw it begin");
+        let served = events.iter().any(|event| matches!(event, Event::ServedAgain { .. }));
+        assert!(!served, "nor for how long nobody served");
+        assert_eq!(story.tracker.assessment().restart_since, None);
+    }
+
+    #[test]
+    fn an_ordinary_user_who_comes_while_all_children_are_gone_sees_a_restart() {
+        let mut story = first_seen_reading();
+        story.children.clear();
+        story.look(10_000);
+        resumes(story);
+    }
+
+    #[test]
+    fn an_ordinary_user_who_comes_while_a_pass_phrase_is_asked_for_sees_a_restart() {
+        let mut story = first_seen_reading();
+        let kind = HelperKind::Asker;
+        let dialog = |started| Helper { id: process(7, started), kind, command: Vec::new() };
+        story.helpers.push(dialog(5));
+        story.look(9000);
+        assert_eq!(story.tracker.assessment().restart_since, None, "older than the pid file");
+        story.tracker = ServerTracker::new(Duration::from_secs(60));
+        story.helpers = vec![dialog(9500)];
+        story.look(10_000);
+        resumes(story);
     }
 
     #[test]

@@ -44,6 +44,27 @@ fn who_gives_way(places: impl Iterator<Item = Place>, trusted: bool) -> Option<u
     down.or_else(|| places.iter().map(|place| place.number).max())
 }
 
+/// Which of two names it gets, and whose place; for the `other` one, which takes a file's reading,
+/// it is asked only if it matters. A trusted one gets its own name from any other user's server:
+/// else anybody could have the name of root's httpd before that is started.
+fn chosen(
+    name: String,
+    holder: Option<Place>,
+    other: impl FnOnce() -> Option<(Option<Place>, String)>,
+    trusted: bool,
+) -> Option<(String, Option<Place>)> {
+    let Some(place) = holder else { return Some((name, None)) };
+    if trusted && place.is_for(trusted) {
+        return Some((name, Some(place)));
+    }
+    match other() {
+        Some((None, other)) => Some((other, None)),
+        Some(_) | None if place.is_for(trusted) => Some((name, Some(place))),
+        Some((Some(place), other)) if place.is_for(trusted) => Some((other, Some(place))),
+        Some(_) | None => None,
+    }
+}
+
 /// Of other users' servers that are down, the one known longest, if they are too many.
 fn who_is_let_go(places: impl Iterator<Item = Place>) -> Option<usize> {
     let down = places.filter(|place| place.others && !place.may_be_up);
@@ -73,8 +94,10 @@ impl Watch {
             for parent in &found {
                 self.welcome(parent, &found);
             }
-            for starting in self.discovery.asking(&self.table, at.uptime) {
-                self.welcome(&starting, &found);
+            // Anybody may start what asks; whose it would be is not known before it serves.
+            let asking = self.discovery.asking(&self.table, at.uptime);
+            for starting in asking.iter().filter(|it| is_trusted(it.signature.owner)) {
+                self.welcome(starting, &found);
             }
             while let Some(number) = who_is_let_go(self.places(&found)) {
                 self.let_go(number, "too many servers of other users are down");
@@ -131,15 +154,12 @@ impl Watch {
             self.places(found).find(is_it)
         };
         let name = discovery::name(&self.table, parent);
-        let Some(place) = holder(&name) else { return Some((name, None)) };
-        let other = discovery::name_with_port(&name, parent);
-        let other = other.map(|other| (holder(&other), other));
-        match other {
-            Some((None, other)) => Some((other, None)),
-            Some(_) | None if place.is_for(trusted) => Some((name, Some(place))),
-            Some((Some(place), other)) if place.is_for(trusted) => Some((other, Some(place))),
-            Some(_) | None => None,
-        }
+        let held = holder(&name);
+        let other = || {
+            let other = discovery::name_with_port(&name, parent)?;
+            Some((holder(&other), other))
+        };
+        chosen(name.clone(), held, other, trusted)
     }
 
     /// The places of all servers; one whose parent was just found is not down.
@@ -194,6 +214,25 @@ mod tests {
         assert_eq!(who_gives_way(up.into_iter(), false), None);
         let down = up.into_iter().chain([place(3, true, false)]);
         assert_eq!(who_gives_way(down, false), Some(3));
+    }
+
+    #[test]
+    fn roots_server_has_its_name_though_another_users_was_there_first() {
+        let named = |holder, other: Option<Option<Place>>, trusted| {
+            let other = || other.map(|holder| (holder, "s:80".to_owned()));
+            let (name, place) = chosen("s".to_owned(), holder, other, trusted)?;
+            Some((name, place.map(|place| place.number)))
+        };
+        let (roots, others) = (place(1, false, true), place(2, true, true));
+        let down = place(3, true, false);
+        let gets = |name: &str, number| Some((name.to_owned(), number));
+        assert_eq!(named(None, Some(None), false), gets("s", None));
+        assert_eq!(named(Some(others), Some(None), true), gets("s", Some(2)));
+        assert_eq!(named(Some(roots), Some(None), true), gets("s:80", None));
+        assert_eq!(named(Some(others), Some(None), false), gets("s:80", None), "who was first");
+        assert_eq!(named(Some(roots), Some(Some(others)), true), gets("s:80", Some(2)));
+        assert_eq!(named(Some(roots), Some(Some(down)), false), gets("s:80", Some(3)));
+        assert_eq!(named(Some(roots), Some(Some(others)), false), None);
     }
 
     #[test]

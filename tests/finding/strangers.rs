@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::geteuid;
 use tempfile::TempDir;
 
@@ -172,6 +173,53 @@ fn many_imitations_do_not_keep_roots_servers_from_being_watched() {
     let gracekeeper = gracekeeper.leave().start_again();
     let metrics = is_down(&gracekeeper, &name);
     assert_eq!(imitated(&metrics, 0.0), 0, "none is remembered");
+}
+
+/// A shell of that name that catches nothing, called as the httpd is, with a program that asks.
+fn asks_as_httpd(directory: &Path, httpd: &Httpd) -> Command {
+    let (program, dialog) = (directory.join("apache2"), directory.join("dialog"));
+    let fifo = directory.join("fifo");
+    program::copy(Path::new("/bin/bash"), &program);
+    program::write_script(&dialog, "#!/bin/sh\nsleep 600\n");
+    let body = format!("{} localhost:443 RSA & exec < {}", dialog.display(), fifo.display());
+    mknodat(CWD, fifo, FileType::Fifo, Mode::from_raw_mode(0o644), 0).unwrap();
+    let mut command = Command::new(&program);
+    command.args(["-c", &body]).arg("-d").arg(httpd.directory());
+    command.arg("-f").arg(httpd.configuration_file());
+    command
+}
+
+#[test]
+fn a_stranger_that_asks_is_no_start_of_roots_server() {
+    if !geteuid().is_root() {
+        assert!(Command::new("true").uid(ANYBODY).spawn().is_err());
+        return;
+    }
+    let httpd = stopped();
+    let name = label(&httpd);
+    let both = [(named(&httpd.pid_file()), "main"), (discovering(), &name)];
+    let pending = |metrics: &Metrics, server: &str| {
+        metrics.value("httpd_passphrase_prompt_pending", &[("server", server)])
+    };
+    let looks =
+        |metrics: &Metrics| metrics.value("gracekeeper_look_duration_seconds_count", &[]).unwrap();
+    let directory = public_directory();
+    let stranger = Fake::start(asks_as_httpd(directory.path(), &httpd).uid(ANYBODY).gid(ANYBODY));
+    for (gracekeeper, server) in &both {
+        stays(gracekeeper, server, (*server == "main").then_some(0.0));
+        let before = looks(&gracekeeper.scrape());
+        gracekeeper.wait_until("the time of a prompt is over", |metrics| {
+            assert_ne!(pending(metrics, server), Some(1.0), "{server}");
+            assert_eq!(up(metrics, server).is_some(), *server == "main");
+            looks(metrics) > before + 25.0
+        });
+    }
+    drop(stranger);
+    let directory = public_directory();
+    let _own = Fake::start(&mut asks_as_httpd(directory.path(), &httpd));
+    for (gracekeeper, server) in &both {
+        gracekeeper.wait_until("root's own is", |metrics| pending(metrics, server) == Some(1.0));
+    }
 }
 
 #[test]

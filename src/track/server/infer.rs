@@ -39,8 +39,10 @@ impl ServerTracker {
         inferred.observe(look, events, undecided);
         self.running = Some(inferred.running());
         for event in events.iter() {
-            if let Event::Restarted { kind, began, took, left: Some(left), .. } = event {
-                let resumed = took.map(|took| began.after(took));
+            // One that tells no duration began when nobody looked, or at an unknown moment.
+            if let Event::Restarted { kind, began, took: Some(took), left: Some(left), .. } = event
+            {
+                let resumed = Some(began.after(*took));
                 self.first_children.restarted(*kind, *began, resumed, left.advanced_by(1));
             }
         }
