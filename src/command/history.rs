@@ -129,6 +129,9 @@ fn from_logs<Output: Write>(
         }
     }
     let mut logs = Logs::new(logs);
+    for (copy, whole) in logs.drop_copies() {
+        complain(&format!("gracekeeper: {copy}: {whole} has all that is in it: left out"));
+    }
     let mut story = Story::new(asked.server().unwrap_or(SERVER));
     let mut count = 0;
     loop {

@@ -12,6 +12,7 @@ pub mod gzip;
 pub mod journal;
 pub mod note;
 pub mod parent;
+pub mod same;
 pub mod story;
 pub mod stream;
 pub mod summary;

@@ -17,6 +17,7 @@ use super::{
     calendar::{Calendar, Instant},
     gzip::Gzip,
     note::{Note, note},
+    same::{Whole, compare},
 };
 use crate::{
     decode::error_log::{LineSplitter, LogTime, escaped, told},
@@ -31,7 +32,8 @@ const LONGEST_HEADER: usize = 128;
 const FIRST_TIME_WITHIN: usize = CHUNK;
 /// What is shown of a path, in bytes.
 const LONGEST_PATH: usize = 4096;
-const GZIP: &[u8] = &[0x1f, 0x8b];
+/// What a gzip file begins with.
+pub(super) const GZIP: &[u8] = &[0x1f, 0x8b];
 /// What other compressors begin their files with.
 const COMPRESSED: [(&[u8], &str); 3] =
     [(b"\xfd7zXZ", "xz"), (b"BZh", "bzip2"), (b"\x28\xb5\x2f\xfd", "zstd")];
@@ -100,6 +102,8 @@ pub struct Log {
     is_timeless: bool,
     /// How often it was rotated, by its name.
     rotation: u32,
+    /// It can be read a second time.
+    is_regular: bool,
 }
 
 /// Several logs as one sequence.
@@ -118,7 +122,8 @@ impl Log {
             return Err(LogError::Directory { path: path.to_owned() });
         }
         let written = if metadata.is_file() { written(&metadata).unwrap_or(now) } else { now };
-        Self::read(path, Box::new(file), Calendar::new(zone.clone(), written))
+        let log = Self::read(path, Box::new(file), Calendar::new(zone.clone(), written))?;
+        Ok(Self { is_regular: metadata.is_file(), ..log })
     }
 
     /// Reads a log from wherever it comes.
@@ -151,6 +156,7 @@ impl Log {
             first: Timestamp::default(),
             is_timeless: false,
             rotation: rotation(path),
+            is_regular: false,
         };
         let mut first = None;
         let mut looked_at = 0;
@@ -169,6 +175,12 @@ impl Log {
     #[must_use]
     pub fn time_of_file(&self) -> Option<Timestamp> {
         self.is_timeless.then_some(self.first)
+    }
+
+    /// It may hold the same as another log: both begin at the same time, and can be read twice.
+    fn may_be(&self, other: &Self) -> bool {
+        let is_comparable = self.is_regular && other.is_regular && !self.is_timeless;
+        is_comparable && self.first == other.first
     }
 
     /// What it is called, fit to be shown.
@@ -244,6 +256,34 @@ impl Logs {
             key(one).cmp(&key(other)).then_with(|| one.path.cmp(&other.path))
         });
         Self { logs }
+    }
+
+    /// Drops logs of which another one holds everything, and returns their names, each with that
+    /// of the other one.
+    pub fn drop_copies(&mut self) -> Vec<(String, String)> {
+        let mut dropped = Vec::new();
+        let mut index = 0;
+        while let Some(log) = self.logs.get(index) {
+            // They are in the order of their beginnings.
+            let others = self.logs.iter().enumerate().skip(index + 1);
+            let alike = others.take_while(|(_, other)| other.first == log.first);
+            let copy = alike.filter(|(_, other)| log.may_be(other)).find_map(|(at, other)| {
+                // Where one cannot be read again, both are told.
+                match compare(&log.path, &other.path).ok()? {
+                    Whole::First => Some((at, other.name(), log.name())),
+                    Whole::Second => Some((index, log.name(), other.name())),
+                    Whole::Neither => None,
+                }
+            });
+            match copy {
+                Some((at, copy, whole)) => {
+                    self.logs.remove(at);
+                    dropped.push((copy, whole));
+                }
+                None => index += 1,
+            }
+        }
+        dropped
     }
 
     /// The next note of all. After an error the log that it is about ends with what was read of it.
