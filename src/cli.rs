@@ -65,8 +65,10 @@ pub enum Command {
     /// logs it is what they tell: starts, stops, each restart with how it ended and, of one that
     /// failed, httpd's own words, crashed children, limits that were reached. Logs may be plain or
     /// gzip, and in any order; together they are one story. A log is believed: whatever runs in httpd
-    /// can write into it. The exit code is 0, 64 for a log that does not exist or an unknown time
-    /// zone, and 77 for one that must not be read.
+    /// can write into it. A restart that took more than 60 s is told as hung, too. Times before which
+    /// a ~ stands are those of a file whose lines have none. The exit code is 0, 64 for a log that
+    /// does not exist or an unknown time zone, 70 if a log could not be read to its end, and 77 for
+    /// one that must not be read.
     History(History),
     /// Prints every metric with its type, its labels and its meaning.
     Metrics(MetricsForm),
@@ -125,9 +127,9 @@ pub struct History {
     /// Reads times of logs that tell no zone, and shows times, in this zone; the default is the host's.
     #[arg(long, value_name = "NAME")]
     timezone: Option<String>,
-    /// Calls the server of the logs so.
-    #[arg(long, value_name = "NAME", default_value = "httpd", requires = "logs")]
-    server: String,
+    /// Calls the server of the logs so, httpd by default; without a LOG, tells of this server only.
+    #[arg(long, value_name = "NAME")]
+    server: Option<String>,
 }
 
 /// What the past is shown as.
@@ -164,10 +166,10 @@ impl History {
         self.timezone.as_deref()
     }
 
-    /// What the server is called.
+    /// What the server is called, if that was said.
     #[must_use]
-    pub fn server(&self) -> &str {
-        &self.server
+    pub fn server(&self) -> Option<&str> {
+        self.server.as_deref()
     }
 }
 

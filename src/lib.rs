@@ -10,7 +10,7 @@
 //! - [`track`]: pure state machines
 //! - [`expose`]: what Prometheus and people see
 //! - [`state`]: what one run leaves to the next
-//! - [`history`]: what became of a server, told from its error logs
+//! - [`history`]: what became of a server, told from its error logs, or as the journal has it
 //! - [`watch`]: the shell around them: triggers looks, owns the trackers, publishes
 //! - [`program`], [`demo`]: starts programs; a private httpd to look at, and what happens to it
 //! - [`trusted_path`], [`file_stamp`]: what may be run or read on its owner's behalf; whether a
@@ -20,8 +20,10 @@
 //!
 //! # Invariants
 //!
-//! 1. `model`, `decode`, `track`, `expose::catalogue` and `expose::metrics` know no file, socket,
-//!    clock, log or thread.
+//! 1. `model`, `decode`, `track`, `history::{story, note}` and
+//!    `expose::{api, catalogue, journal, metrics, publication}` know no file, socket, clock, log or
+//!    thread. Of `decode`, `track` knows [`decode::error_log::failure`] only, so that one rule says
+//!    what httpd's words mean, to it and to `history`.
 //! 2. Only [`clock`] reads time. Intervals come from the time since boot.
 //! 3. Nothing here signals httpd, writes where httpd reads, or takes a worker from it, unless an
 //!    operator has `mod_status` asked, which takes one for as long as it answers. The one

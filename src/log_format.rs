@@ -230,7 +230,8 @@ fn needs_quotes(text: &str) -> bool {
 
 /// What would end the line, or act on the terminal that shows it.
 fn breaks_a_line(letter: char) -> bool {
-    letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}')
+    letter.is_control()
+        || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Quotes as JSON does, which is what readers of logfmt expect.
@@ -238,8 +239,10 @@ fn quoted(text: &str) -> String {
     escaped(&Value::from(text).to_string())
 }
 
-/// Escapes what JSON would let through: DEL, the C1 control characters, Unicode's line ends.
-fn escaped(json: &str) -> String {
+/// Escapes what JSON would let through: DEL, the C1 control characters, Unicode's line ends and
+/// turns of direction. What it means stays the same.
+#[must_use]
+pub fn escaped(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for letter in json.chars() {
         if breaks_a_line(letter) {

@@ -1,32 +1,42 @@
 //! `gracekeeper history`: what restarts happened, from the journal or from error logs.
 
 use std::{
+    collections::BTreeSet,
     env,
     io::{self, BufWriter, IsTerminal as _, Write},
+    os::unix::ffi::OsStrExt as _,
     path::Path,
 };
 
 use jiff::tz::TimeZone;
+use serde::Serialize;
 
 use super::{complain, state_dir::state_dir};
 use crate::{
     cli::{History, Shape},
     clock,
     config::Settings,
+    decode::error_log::escaped,
     exit::Exit,
     history::{
         calendar::Calendar,
-        journal,
+        journal::{self, Ordered},
         story::Story,
         stream::{Log, LogError, Logs},
         summary::Summary,
         table::Table,
     },
+    log_format,
     model::journal::Entry,
+    observe::privileges::raise_descriptor_limit,
 };
 
 /// Notes that are told before what is ready of the story is shown.
 const NOTES_AT_ONCE: usize = 1024;
+/// What the server of logs is called if nobody says.
+const SERVER: &str = "httpd";
+/// What is shown of a path, in bytes.
+const LONGEST_PATH: usize = 4096;
 /// Lines of a journal that are no entries are named one by one up to here.
 const MOST_WARNINGS: u64 = 10;
 
@@ -37,6 +47,16 @@ struct Shown<Output: Write> {
     table: Table,
     summary: Summary,
     is_begun: bool,
+}
+
+/// An entry as programs read it.
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(flatten)]
+    entry: &'a Entry,
+    /// `at` is a file's time, as none of its lines has one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    approximate: bool,
 }
 
 /// Shows what happened.
@@ -57,12 +77,12 @@ pub fn run(
     let mut shown = Shown {
         output: BufWriter::new(stdout.lock()),
         shape: asked.shape(),
-        table: Table { zone: zone.clone(), is_coloured },
+        table: Table { zone: zone.clone(), guessed: BTreeSet::new(), is_coloured },
         summary: Summary::default(),
         is_begun: false,
     };
     let told = if asked.logs().is_empty() {
-        from_journal(&state_dir(&settings()?), &mut shown)
+        from_journal(&state_dir(&settings()?), asked.server(), &mut shown)
     } else {
         from_logs(asked, &zone, &mut shown)
     };
@@ -78,7 +98,10 @@ fn from_logs<Output: Write>(
     zone: &TimeZone,
     shown: &mut Shown<Output>,
 ) -> io::Result<Exit> {
+    // Every log stays open until it was told. What cannot be raised may do as it is.
+    let _ = raise_descriptor_limit();
     let now = clock::now().wall;
+    let mut exit = Exit::Success;
     let mut logs = Vec::new();
     for path in asked.logs() {
         let log = if path.as_os_str() == "-" {
@@ -88,13 +111,28 @@ fn from_logs<Output: Write>(
             Log::open(path, zone, now)
         };
         match log {
-            Ok(log) => logs.push(log),
+            Ok(log) => {
+                if let Some(at) = log.time_of_file() {
+                    shown.table.guessed.insert(at);
+                    let name = log.name();
+                    complain(&format!(
+                        "gracekeeper: {name}: no line tells a time: the file's is told"
+                    ));
+                }
+                logs.push(log);
+            }
+            Err(error @ LogError::Broken { .. }) => {
+                complain(&format!("gracekeeper: {error}"));
+                exit = Exit::Internal;
+            }
             Err(error) => return Ok(refuse(&error)),
         }
     }
     let mut logs = Logs::new(logs);
-    let mut story = Story::new(asked.server());
-    let mut exit = Exit::Success;
+    for (copy, whole) in logs.drop_copies() {
+        complain(&format!("gracekeeper: {copy}: {whole} has all that is in it: left out"));
+    }
+    let mut story = Story::new(asked.server().unwrap_or(SERVER));
     let mut count = 0;
     loop {
         match logs.next_note() {
@@ -119,7 +157,7 @@ fn from_logs<Output: Write>(
 fn refuse(error: &LogError) -> Exit {
     complain(&format!("gracekeeper: {error}"));
     match error {
-        LogError::Unreadable { source, .. } => exit_of(source),
+        LogError::Unreadable { source, .. } | LogError::Broken { source, .. } => exit_of(source),
         LogError::Directory { .. } | LogError::Compressed { .. } => Exit::Usage,
     }
 }
@@ -134,21 +172,30 @@ fn exit_of(error: &io::Error) -> Exit {
     }
 }
 
-fn from_journal<Output: Write>(directory: &Path, shown: &mut Shown<Output>) -> io::Result<Exit> {
+fn from_journal<Output: Write>(
+    directory: &Path,
+    server: Option<&str>,
+    shown: &mut Shown<Output>,
+) -> io::Result<Exit> {
     let files = match journal::files(directory) {
         Ok(files) => files,
         Err(error) => return Ok(no_journal(directory, &error)),
     };
+    let mut ordered = Ordered::default();
     let mut unreadable = 0;
     for path in &files {
         let mut result = Ok(());
         let read = journal::read(path, |entry| match entry {
-            Ok(entry) if result.is_ok() => result = shown.show([entry].into_iter()),
+            Ok(entry) if server.is_none_or(|server| server == entry.server) => {
+                if let (Some(oldest), true) = (ordered.take(entry), result.is_ok()) {
+                    result = shown.show([oldest].into_iter());
+                }
+            }
             Ok(_) => {}
             Err(line) => {
                 unreadable += 1;
                 if unreadable <= MOST_WARNINGS {
-                    let path = path.display();
+                    let path = name(path);
                     complain(&format!("gracekeeper: {path}: line {line} is no entry: left out"));
                 }
             }
@@ -158,9 +205,14 @@ fn from_journal<Output: Write>(directory: &Path, shown: &mut Shown<Output>) -> i
             // It may be rotated away at this very moment.
             Err(error) if error.kind() == io::ErrorKind::NotFound && files.len() > 1 => {}
             Err(error) => return Ok(no_journal(path, &error)),
-            Ok(()) => {}
+            Ok(true) => {}
+            Ok(false) => {
+                let path = name(path);
+                complain(&format!("gracekeeper: {path}: is no regular file: left out"));
+            }
         }
     }
+    shown.show(ordered.end())?;
     if unreadable > MOST_WARNINGS {
         complain(&format!("gracekeeper: {unreadable} lines of the journal are no entries"));
     }
@@ -170,11 +222,18 @@ fn from_journal<Output: Write>(directory: &Path, shown: &mut Shown<Output>) -> i
 fn no_journal(path: &Path, error: &io::Error) -> Exit {
     let hint = if error.kind() == io::ErrorKind::NotFound {
         ": gracekeeper has written no journal there; name error logs to read them instead"
+    } else if error.kind() == io::ErrorKind::PermissionDenied {
+        ": read it as root, or as the user that gracekeeper runs as"
     } else {
         ""
     };
-    complain(&format!("gracekeeper: {}: {error}{hint}", path.display()));
+    complain(&format!("gracekeeper: {}: {error}{hint}", name(path)));
     exit_of(error)
+}
+
+/// A path as text that does nothing to a terminal.
+fn name(path: &Path) -> String {
+    escaped(path.as_os_str().as_bytes(), LONGEST_PATH)
 }
 
 impl<Output: Write> Shown<Output> {
@@ -182,13 +241,14 @@ impl<Output: Write> Shown<Output> {
         for entry in entries {
             match self.shape {
                 Shape::Json => {
-                    serde_json::to_writer(&mut self.output, &entry)?;
-                    self.output.write_all(b"\n")?;
+                    let approximate = self.table.guessed.contains(&entry.at);
+                    let line = serde_json::to_string(&Line { entry: &entry, approximate })?;
+                    writeln!(self.output, "{}", log_format::escaped(&line))?;
                 }
                 Shape::Summary => self.summary.take(&entry),
                 Shape::Table => {
                     if !std::mem::replace(&mut self.is_begun, true) {
-                        self.output.write_all(Table::head().as_bytes())?;
+                        self.output.write_all(self.table.head().as_bytes())?;
                     }
                     self.output.write_all(self.table.row(&entry).as_bytes())?;
                 }

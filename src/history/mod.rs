@@ -5,12 +5,14 @@
 //! believes the log.
 //!
 //! Times of a log are the host's own: they are read in the zone that an operator names. A line
-//! that has no time gets that of the line before it; a log without any, that of the file.
+//! that has no time gets that of the line before it; a log without any, that of the file, and says so.
 
 pub mod calendar;
+pub mod gzip;
 pub mod journal;
 pub mod note;
 pub mod parent;
+pub mod same;
 pub mod story;
 pub mod stream;
 pub mod summary;

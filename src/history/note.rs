@@ -8,6 +8,7 @@ use crate::{
         hang::Dialog,
         log::{Lifecycle, LogLevel},
         process::Pid,
+        signal::signal_name,
     },
 };
 
@@ -181,7 +182,7 @@ fn signal(message: &[u8]) -> String {
     let digits = opening.and_then(|at| rest.get(at + 1..)).unwrap_or_default();
     let digits = digits.iter().take(3).take_while(|byte| byte.is_ascii_digit());
     let number = digits.fold(0_u32, |number, digit| number * 10 + u32::from(digit - b'0'));
-    super::words::signal(number)
+    u8::try_from(number).map_or_else(|_| number.to_string(), signal_name)
 }
 
 #[cfg(test)]

@@ -1,21 +1,22 @@
 //! Entries as a paragraph that can be pasted into a ticket.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::{
     table::Table,
-    words::{duration, times},
+    words::{duration, shortened, times},
 };
 use crate::{
     decode::error_log::escaped,
     model::{
         event::{RestartType, StopType},
+        exhaustion::Exhaustion,
         journal::{Entry, Outcome, Restart, What},
         time::Timestamp,
     },
 };
 
-/// Failures that are told one by one.
+/// The last failures are told one by one.
 const MOST_FAILURES: usize = 3;
 /// Words of a failure, in bytes.
 const LONGEST_WORDS: usize = 200;
@@ -31,7 +32,7 @@ struct Tally {
     span: Option<(Timestamp, Timestamp)>,
     resumed: BTreeMap<RestartType, Times>,
     failed: u64,
-    failures: Vec<(Timestamp, String)>,
+    failures: VecDeque<(Timestamp, String)>,
     unfinished: u64,
     hung: BTreeMap<&'static str, u64>,
     starts: u64,
@@ -39,6 +40,7 @@ struct Tally {
     stops: BTreeMap<StopType, u64>,
     crashes: BTreeMap<String, u64>,
     exhausted: BTreeMap<&'static str, u64>,
+    addresses: u64,
     prompts: u64,
 }
 
@@ -76,6 +78,9 @@ impl Tally {
             What::Start(start) => {
                 self.starts += 1;
                 self.unclean += u64::from(start.unclean == Some(true));
+                if start.full_restart == Some(true) {
+                    self.resumed.entry(RestartType::Full).or_default().count += 1;
+                }
             }
             What::Restart(restart) => self.restart(entry.at, restart),
             What::RestartHung { cause } => *self.hung.entry(cause.label()).or_default() += 1,
@@ -84,6 +89,7 @@ impl Tally {
             What::ChildCrash { signal } => {
                 *self.crashes.entry(escaped(signal.as_bytes(), 20)).or_default() += 1;
             }
+            What::Exhausted { what: Exhaustion::Address } => self.addresses += 1,
             What::Exhausted { what } => *self.exhausted.entry(what.label()).or_default() += 1,
             What::PassphrasePrompt { .. } => self.prompts += 1,
         }
@@ -103,22 +109,21 @@ impl Tally {
             Outcome::InProgress => self.unfinished += 1,
             Outcome::Failed => {
                 self.failed += 1;
-                if self.failures.len() < MOST_FAILURES {
-                    let reason = restart.reason.map(|reason| reason.label().to_owned());
-                    let words = restart.detail.as_ref();
-                    let words = words.map(|words| escaped(words.as_bytes(), LONGEST_WORDS));
-                    let why: Vec<_> = [reason, words].into_iter().flatten().collect();
-                    self.failures.push((at, why.join(": ")));
+                let reason = restart.reason.map(|reason| reason.label().to_owned());
+                let words = restart.detail.as_ref();
+                let words = words.map(|words| shortened(words, LONGEST_WORDS));
+                let why: Vec<_> = [reason, words].into_iter().flatten().collect();
+                self.failures.push_back((at, why.join(": ")));
+                if self.failures.len() > MOST_FAILURES {
+                    self.failures.pop_front();
                 }
             }
         }
     }
 
     fn text(&self, name: &str, table: &Table) -> String {
-        let (first, last) = self.span.unwrap_or_default();
-        let (first, last) = (table.time(first), table.time(last));
-        let restarts = self.of_restarts(name);
-        let mut sentences = vec![format!("Between {first} and {last} {restarts}.")];
+        let (span, restarts) = (self.of_span(table), self.of_restarts(name));
+        let mut sentences = vec![format!("{span} {restarts}.")];
         if self.failed > 0 {
             let (count, failures) = (times(self.failed), self.of_failures(table));
             sentences.push(format!("A restart failed {count}: {failures}."));
@@ -150,6 +155,9 @@ impl Tally {
         if !self.exhausted.is_empty() {
             sentences.push(format!("Limits were reached: {}.", counted(&self.exhausted)));
         }
+        if self.addresses > 0 {
+            sentences.push(format!("An address was in use {}.", times(self.addresses)));
+        }
         if self.prompts > 0 {
             sentences.push(format!("A pass phrase was asked for {}.", times(self.prompts)));
         }
@@ -161,9 +169,26 @@ impl Tally {
         if count == 0 {
             return format!("{name} was not restarted");
         }
-        let kinds = self.resumed.iter().map(|(kind, times)| times.text(*kind));
+        if let (1, Some((kind, of_kind))) = (self.resumed.len(), self.resumed.first_key_value()) {
+            return format!("{name} was restarted {}, {}", times(count), of_kind.text(*kind));
+        }
+        let kinds = self.resumed.iter().map(|(kind, of_kind)| {
+            let how = of_kind.text(*kind);
+            format!("{} {how}", times(of_kind.count))
+        });
         let kinds = list(&kinds.collect::<Vec<_>>());
         format!("{name} was restarted {}: {kinds}", times(count))
+    }
+
+    fn of_span(&self, table: &Table) -> String {
+        let (first, last) = self.span.unwrap_or_default();
+        let (zone, is_guess) = (table.zone_name(), table.guessed.contains(&first));
+        let (from, until) = (table.time(first), table.time(last));
+        match (first == last, is_guess) {
+            (true, true) => format!("At times that the log does not tell ({from}, {zone})"),
+            (true, false) => format!("At {from} ({zone})"),
+            (false, _) => format!("Between {from} and {until} ({zone})"),
+        }
     }
 
     fn of_failures(&self, table: &Table) -> String {
@@ -172,7 +197,7 @@ impl Tally {
         let mut failures: Vec<_> = failures.collect();
         let more = self.failed.saturating_sub(failures.len() as u64);
         if more > 0 {
-            failures.push(format!("{} more", times(more)));
+            failures.insert(0, format!("{} before", times(more)));
         }
         list(&failures)
     }
@@ -183,16 +208,15 @@ impl Times {
         let how = match kind {
             RestartType::Graceful => "gracefully",
             RestartType::Hard => "hard",
-            RestartType::Full => "by a stop and a start",
+            RestartType::Full => "by a new start",
             RestartType::Unknown => "in a way that is not known",
         };
-        let count = times(self.count);
         match self.timed {
-            0 => format!("{count} {how}"),
-            1 => format!("{count} {how} ({})", duration(self.sum)),
+            0 => how.to_owned(),
+            1 => format!("{how} ({})", duration(self.sum)),
             timed => {
                 let mean = duration(self.sum / f64::from(timed));
-                format!("{count} {how} ({mean} on average, {} at most)", duration(self.longest))
+                format!("{how} ({mean} on average, {} at most)", duration(self.longest))
             }
         }
     }

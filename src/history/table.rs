@@ -1,6 +1,10 @@
 //! Entries as rows for people.
 
+use std::collections::BTreeSet;
+
 use jiff::tz::TimeZone;
+
+use super::words::shortened;
 
 use crate::{
     decode::error_log::escaped,
@@ -20,6 +24,8 @@ const LONGEST_NAME: usize = 100;
 pub struct Table {
     /// The zone of the times.
     pub zone: TimeZone,
+    /// Times that are those of files, as none of their lines has one.
+    pub guessed: BTreeSet<Timestamp>,
     /// Whether the terminal is told to show colours.
     pub is_coloured: bool,
 }
@@ -44,8 +50,9 @@ enum Colour {
 impl Table {
     /// The names of the columns.
     #[must_use]
-    pub fn head() -> String {
-        line(["TIME", "SERVER", "EVENT", "TYPE", "OUTCOME", "SECONDS", "WHY"])
+    pub fn head(&self) -> String {
+        let time = format!("TIME ({})", self.zone_name());
+        line([&time, "SERVER", "EVENT", "TYPE", "OUTCOME", "SECONDS", "WHY"])
     }
 
     /// The row of an entry, with its line feed.
@@ -54,7 +61,7 @@ impl Table {
         let Row { what, kind, outcome, seconds, why, colour } = row(&entry.what);
         let time = self.time(entry.at);
         let server = escaped(entry.server.as_bytes(), LONGEST_NAME);
-        let why = escaped(why.as_bytes(), LONGEST_WORDS);
+        let why = shortened(&why, LONGEST_WORDS);
         let text = line([&time, &server, what, &kind, &outcome, &seconds, &why]);
         let code = match colour {
             _ if !self.is_coloured => return text,
@@ -66,9 +73,25 @@ impl Table {
         format!("\x1b[{code}m{}\x1b[0m\n", text.trim_end())
     }
 
-    /// A time by the clock of the zone.
+    /// What its zone is called.
+    #[must_use]
+    pub fn zone_name(&self) -> &str {
+        match self.zone.iana_name() {
+            // What jiff calls a host that does not say.
+            Some("Etc/Unknown") => "UTC",
+            Some(name) => name,
+            None => "local time",
+        }
+    }
+
+    /// A time by the clock of the zone; one that no line tells begins with `~`.
     #[must_use]
     pub fn time(&self, at: Timestamp) -> String {
+        let guess = if self.guessed.contains(&at) { "~" } else { "" };
+        guess.to_owned() + &self.exact(at)
+    }
+
+    fn exact(&self, at: Timestamp) -> String {
         match jiff::Timestamp::from_microsecond(at.as_micros()) {
             Ok(at) => at.to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string(),
             Err(_) => at.as_micros().to_string(),

@@ -20,14 +20,22 @@ pub fn signal_name(number: u8) -> String {
         14 => "SIGALRM",
         15 => "SIGTERM",
         16 => "SIGSTKFLT",
+        17 => "SIGCHLD",
+        18 => "SIGCONT",
+        19 => "SIGSTOP",
+        20 => "SIGTSTP",
+        21 => "SIGTTIN",
+        22 => "SIGTTOU",
+        23 => "SIGURG",
         24 => "SIGXCPU",
         25 => "SIGXFSZ",
         26 => "SIGVTALRM",
         27 => "SIGPROF",
+        28 => "SIGWINCH",
         29 => "SIGIO",
         30 => "SIGPWR",
         31 => "SIGSYS",
-        other => return format!("signal {other}"),
+        other => return other.to_string(),
     };
     name.to_owned()
 }
@@ -40,6 +48,7 @@ mod tests {
     fn a_signal_has_its_name_or_its_number() {
         assert_eq!(signal_name(11), "SIGSEGV");
         assert_eq!(signal_name(7), "SIGBUS");
-        assert_eq!(signal_name(34), "signal 34");
+        assert_eq!(signal_name(17), "SIGCHLD");
+        assert_eq!(signal_name(34), "34");
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
 };
 
@@ -15,7 +16,10 @@ use super::{
     waiting,
 };
 use crate::{
-    decode::command_line::{CommandLine, command_line},
+    decode::{
+        command_line::{CommandLine, command_line},
+        error_log::escaped,
+    },
     model::{
         process::{Pid, ProcessId, ProcessState},
         source::Why,
@@ -260,9 +264,9 @@ pub fn has_children(table: &ProcessTable, row: &Row) -> bool {
 #[must_use]
 pub fn name(table: &ProcessTable, found: &Found) -> String {
     let directory = found.signature.configuration.as_deref().and_then(Path::parent);
-    let directory = directory.and_then(Path::file_name).map(|name| name.to_string_lossy());
+    let directory = directory.and_then(Path::file_name).map(|name| escaped(name.as_bytes(), 100));
     unit_of(table, found.id)
-        .or_else(|| directory.map(std::borrow::Cow::into_owned))
+        .or(directory)
         .filter(|name| !name.is_empty())
         .unwrap_or_else(|| "httpd".to_owned())
 }

@@ -40,7 +40,7 @@ pub struct FailedRestart {
 }
 
 /// What httpd said lately that may be why it cannot go on.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Words {
     said: VecDeque<Saying>,
 }

@@ -1,4 +1,5 @@
-//! What of a request line may be shown: never a query, a host, a client or a password.
+//! What of a request line may be shown: never a query, a parameter of the path such as a session's,
+//! a host, a client or a password.
 
 use std::fmt::Write as _;
 
@@ -53,7 +54,7 @@ impl<'a> Target<'a> {
                 path => path,
             },
         };
-        let path = from.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default();
+        let path = from.split(|byte| matches!(byte, b'?' | b'#' | b';')).next().unwrap_or_default();
         let is_cut = is_whole_field && !ends && path.len() == from.len();
         Some(Self { path: Some(path), is_cut })
     }
@@ -101,6 +102,7 @@ mod tests {
             ("GET /a?token=SECRET", "GET /a"),
             ("GET /?token=a /b HTTP/1.1", "GET /"),
             ("GET /a#SECRET HTTP/1.1", "GET /a"),
+            ("GET /a;jsessionid=SECRET HTTP/1.1", "GET /a"),
             ("PROPFIND /dav/ HTTP/2.0", "PROPFIND /dav/"),
             ("GET http://user:SECRET@vhost/a?b HTTP/1.1", "GET /a"),
             ("GET HTTPS://vhost?SECRET=/ HTTP/1.1", "GET"),

@@ -11,7 +11,11 @@ use jiff::tz::TimeZone;
 pub(crate) fn run(log: &[u8]) {
     let mut splitter = LineSplitter::default();
     let mut calendar = Calendar::new(TimeZone::UTC, Timestamp::from_micros(1_800_000_000_000_000));
-    let table = Table { zone: TimeZone::UTC, is_coloured: false };
+    let table = Table {
+        zone: TimeZone::UTC,
+        guessed: std::collections::BTreeSet::new(),
+        is_coloured: false,
+    };
     let (mut story, mut summary) = (Story::new("x"), Summary::default());
     let mut entries = Vec::new();
     let mut take = |text: &[u8]| {
