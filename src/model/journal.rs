@@ -194,7 +194,6 @@ pub mod seconds {
     }
 
     /// Writes rounded seconds, if they are known.
-    #[expect(clippy::ref_option, reason = "serde calls it so")]
     pub fn serialize_known<S: Serializer>(seconds: &Option<f64>, to: S) -> Result<S::Ok, S::Error> {
         seconds.map(rounded).serialize(to)
     }
