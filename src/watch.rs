@@ -3,6 +3,7 @@
 //! It runs on a thread of its own, because a look reads files and may wait for them. Nothing else
 //! touches what it owns; what it publishes is immutable.
 
+mod desk;
 mod discover;
 mod forget;
 mod journal;
@@ -36,6 +37,7 @@ use crate::{
     clock,
     expose::{catalogue::LOOK_BOUNDS, publication::Publication, web_config::WebConfigState},
     model::{
+        journal::Entry,
         process::ProcessId,
         server_status::StatusSighting,
         snapshot::{Trace, TraceKind},
@@ -145,6 +147,9 @@ impl Watch {
     /// Looks and publishes until it is told to stop.
     pub fn run(mut self, publish: &watch::Sender<Arc<Publication>>) -> io::Result<()> {
         let ended = self.watch(publish);
+        let entries: Vec<Entry> =
+            self.servers.values_mut().flat_map(Server::last_entries).collect();
+        self.write(entries);
         self.memory.end(clock::now(), self.servers.values());
         ended
     }
@@ -189,6 +194,10 @@ impl Watch {
                 if woken && self.obey() {
                     return Ok(());
                 }
+                if woken && self.servers.values().any(Server::holds_entries) {
+                    // What they wait for may be known now.
+                    due = due.min(rested);
+                }
             }
         }
     }
@@ -229,6 +238,7 @@ impl Watch {
         self.side.prepare(self.options.ask_httpd, ask_status);
         self.scoreboards.show_requests(self.options.show_requests);
         if !wanted.is_empty() {
+            let mut last = Vec::new();
             self.servers.retain(|number, server| {
                 let own = server.observer.target();
                 let stays = wanted.iter().find(|(name, target, _)| {
@@ -240,12 +250,14 @@ impl Watch {
                 if let Some((_, _, choices)) = stays {
                     server.choose(choices);
                 } else {
+                    last.extend(server.last_entries());
                     self.memory.put(memory::remembered(now, server));
                     self.moments.forget(*number);
                     self.side.forget(*number);
                 }
                 stays.is_some()
             });
+            self.write(last);
         }
         for server in self.servers.values_mut() {
             server.set_restart_timeout(self.options.restart_timeout);
@@ -356,11 +368,17 @@ impl Watch {
         for (number, looked) in looked {
             if let Some(server) = self.servers.get_mut(&number) {
                 let mut side = self.side.instruments(&mut self.scoreboards, interval, &owners);
-                for entry in server.conclude(looked, &mut side) {
-                    if let Some(line) = self.shown.take(entry) {
-                        self.memory.write(line);
-                    }
-                }
+                let entries = server.conclude(looked, &mut side);
+                self.write(entries);
+            }
+        }
+    }
+
+    /// Shows these entries, and writes them into the journal.
+    fn write(&mut self, entries: Vec<Entry>) {
+        for entry in entries {
+            if let Some(line) = self.shown.take(entry) {
+                self.memory.write(line);
             }
         }
     }

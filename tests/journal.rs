@@ -47,7 +47,11 @@ fn told(gracekeeper: &Gracekeeper, event: &str, count: usize) -> Vec<Value> {
 fn written(gracekeeper: &Gracekeeper) -> Vec<Value> {
     let file = gracekeeper.state_directory().join("journal.jsonl");
     let text = fs::read_to_string(file).unwrap_or_default();
-    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok());
+    let mut lines: Vec<Value> = lines.collect();
+    // The file is in the order in which things ended, the page in that in which they began.
+    lines.sort_by_key(|line| line["at"].as_str().map(str::to_owned));
+    lines
 }
 
 #[track_caller]
@@ -147,20 +151,23 @@ fn what_happens_is_told_with_the_oracles_numbers(mpm: Mpm) {
         kept["servers"][0]["memory"]["last"]["restart"].get("hard").map(drop)
     });
 
-    after_a_crash(&mut httpd, gracekeeper);
+    after_a_crash(mpm, &mut httpd, gracekeeper);
 }
 
 /// gracekeeper is killed in the middle of a line, and goes on with the journal when it is back.
-fn after_a_crash(httpd: &mut Httpd, gracekeeper: Gracekeeper) {
+fn after_a_crash(mpm: Mpm, httpd: &mut Httpd, gracekeeper: Gracekeeper) {
     let before = events(&gracekeeper);
     let left = gracekeeper.kill();
     let file = left.state_directory().join("journal.jsonl");
     let mut journal = fs::OpenOptions::new().append(true).open(file).unwrap();
     journal.write_all(b"{\"at\":\"2026-11-22T10:32:12Z\",\"server\":\"ma").unwrap();
-    httpd.graceful();
+    let mut caller = call(restarter(mpm), httpd);
     httpd.oracle().after_restarts(3);
     let gracekeeper = left.start_again();
     let restart = told(&gracekeeper, "restart", 3).remove(2);
+    assert_eq!(suspects(&restart), [""; 0], "who is there now is not who was there then");
+    drop(caller.stdin.take());
+    caller.wait().unwrap();
     assert_eq!((&restart["type"], &restart["outcome"]), (&"graceful".into(), &"resumed".into()));
     assert_eq!(events(&gracekeeper)[..before.len()], before, "the torn line is none");
 
@@ -170,6 +177,8 @@ fn after_a_crash(httpd: &mut Httpd, gracekeeper: Gracekeeper) {
     httpd.start_again();
     let start = told(&gracekeeper, "start", 1).remove(0);
     assert_eq!(start["full_restart"], true, "{start}");
+    let shown = (start["mpm"].as_str(), start["version"].as_str());
+    assert!(matches!(shown, (Some(_), Some(version)) if version.starts_with("2.4.")), "{start}");
     eventually("the last restart is the full one", || {
         (status(&gracekeeper)["restart"]["last"]["type"] == "full").then_some(())
     });

@@ -10,7 +10,7 @@ use crate::{
         build::HttpdBuild,
         event::{FailureReason, RestartType},
         hang::{Dialog, HangCause},
-        journal::{Origin, Outcome, rfc3339},
+        journal::{Origin, Outcome, rfc3339, seconds},
         scoreboard::Generation as Number,
         source::{Source, Why},
         straggler::StragglerCause,
@@ -246,7 +246,7 @@ fn stragglers<'a>(view: &'a StatusView<'a>, now: Moment) -> Option<Vec<Straggler
     let shown = view.server.assessment.stragglers.as_ref()?.iter().map(|it| Straggler {
         pid: it.id.pid.as_raw(),
         generation: it.generation.map(Number::number),
-        age_seconds: it.since.map(|since| now.since(since).as_secs_f64()),
+        age_seconds: it.since.map(|since| seconds::rounded(now.since(since).as_secs_f64())),
         cause: it.cause,
         request: it.request.as_deref(),
     });

@@ -7,7 +7,7 @@ use crate::model::{
     event::{Event, FailureReason, RestartType, StopType},
     exhaustion::Exhaustion,
     hang::{Dialog, HangCause},
-    journal::{Entry, Origin, Outcome, Restart, Start, What},
+    journal::{Entry, Origin, Outcome, Restart, Start, What, seconds},
     log::{Claim, Lifecycle, LogCode, LogReport},
     scoreboard::Generation,
     signal::signal_name,
@@ -42,8 +42,6 @@ pub struct Circumstances<'a> {
     pub log: Option<&'a LogReport>,
     /// The living parent makes good for one that served before: its start will be a full restart.
     pub awaits_full_restart: bool,
-    /// Programs that were alive and could have caused a restart.
-    pub suspects: &'a [String],
     /// httpd's release and MPM, where known.
     pub build: Option<&'a HttpdBuild>,
 }
@@ -105,6 +103,13 @@ impl Scribe {
         self.last.as_ref()
     }
 
+    /// Takes who could have caused the restart that began then.
+    pub fn suspect(&mut self, began: Timestamp, names: Vec<String>) {
+        if let Some(last) = self.last.as_mut().filter(|last| last.at == began) {
+            last.suspects = names;
+        }
+    }
+
     /// What the restart in progress waits for, if it hangs.
     #[must_use]
     pub const fn hang(&self) -> Option<HangCause> {
@@ -123,9 +128,11 @@ impl Scribe {
         let beyond = self.claims.len().saturating_sub(MOST_CLAIMS);
         self.claims.drain(..beyond);
         let mut entries = Vec::new();
-        for event in events {
+        for (index, event) in events.iter().enumerate() {
             self.follow(now, event);
             let Some((at, what, evidence)) = self.entry(now, events, event) else { continue };
+            let later = events.get(index..).unwrap_or_default();
+            let at = if is_stop(event) { no_later_than_the_next_start(at, later) } else { at };
             let entry = Entry { at, server: now.server.to_owned(), what, evidence };
             if let Some(last) = LastRestart::of(&entry) {
                 let duration_seconds = duration(event);
@@ -196,7 +203,7 @@ impl Scribe {
                 let began = known.map_or_else(|| before(now.at, *lasted), |(began, _)| began);
                 let what = What::Drain {
                     generation: numbered.then(|| generation.number()),
-                    duration_seconds: lasted.as_secs_f64(),
+                    duration_seconds: seconds::rounded(lasted.as_secs_f64()),
                     children: *children,
                     outcome: *outcome,
                 };
@@ -281,6 +288,21 @@ impl LastRestart {
     }
 }
 
+const fn is_stop(event: &Event) -> bool {
+    matches!(event, Event::Stopped { .. })
+}
+
+/// A stop that nobody saw is dated by who found it, who came after the parent that follows.
+fn no_later_than_the_next_start(at: Timestamp, later: &[Event]) -> Timestamp {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "only these tell of a start")]
+    let started = later.iter().filter_map(|event| match event {
+        Event::ParentAppeared { started, .. } => Some(started.wall),
+        Event::Restarted { kind: RestartType::Full, began, .. } => Some(began.wall),
+        _ => None,
+    });
+    started.chain([at]).min().unwrap_or(at)
+}
+
 fn start(now: &Circumstances<'_>, full_restart: bool) -> What {
     What::Start(Start {
         version: now.build.and_then(|build| build.version.clone()),
@@ -300,7 +322,8 @@ fn restart(now: &Circumstances<'_>, event: &Event) -> Option<What> {
         duration_seconds: duration(event),
         // gracekeeper signals nobody.
         origin: Some(Origin::Other),
-        suspects: now.suspects.to_vec(),
+        // Who looks for them is not back yet.
+        suspects: Vec::new(),
         detail: None,
     };
     Some(match event {
@@ -337,7 +360,11 @@ fn trouble(now: &Circumstances<'_>, event: &Event) -> Option<(Moment, What, Vec<
 #[expect(clippy::wildcard_enum_match_arm, reason = "only a restart has one")]
 fn duration(event: &Event) -> Option<f64> {
     match event {
-        Event::Restarted { took, .. } => took.map(|took| took.as_secs_f64()),
+        Event::Restarted { took, .. } => {
+            // What began and ended in one reading of the clock took as long as nobody knows.
+            let took = took.map(|took| seconds::rounded(took.as_secs_f64()));
+            took.filter(|took| *took > 0.0)
+        }
         _ => None,
     }
 }
@@ -401,7 +428,7 @@ mod tests {
         Claim { says, pid: None, after: after(at.saturating_sub(50)), before: after(at) }
     }
 
-    fn circumstances<'a>(log: Option<&'a LogReport>, suspects: &'a [String]) -> Circumstances<'a> {
+    fn circumstances(log: Option<&LogReport>) -> Circumstances<'_> {
         Circumstances {
             server: "main",
             at: after(5000),
@@ -411,7 +438,6 @@ mod tests {
             scoreboard: true,
             log,
             awaits_full_restart: false,
-            suspects,
             build: None,
         }
     }
@@ -459,18 +485,16 @@ mod tests {
             LogReport { claims: vec![claim(Lifecycle::Graceful, 4910)], ..LogReport::default() };
         let old =
             LogReport { claims: vec![claim(Lifecycle::Graceful, 1000)], ..LogReport::default() };
-        let suspects = ["apachectl".to_owned(), "cron".to_owned()];
         let graceful = restarted(RestartType::Graceful, Some(54));
         assert_line(
-            &circumstances(Some(&log), &suspects),
+            &circumstances(Some(&log)),
             &[Event::RestartBegan { at: after(4900) }, graceful.clone()],
             "16.900000 \"restart\",\"type\":\"graceful\",\"outcome\":\"resumed\",\
              \"duration_seconds\":0.054,\"origin\":\"other\",\
-             \"suspects\":[\"apachectl\",\"cron\"],\
              \"evidence\":[\"process_table\",\"scoreboard\",\"error_log\"]}",
         );
         assert_line(
-            &Circumstances { scoreboard: false, ..circumstances(Some(&old), &[]) },
+            &Circumstances { scoreboard: false, ..circumstances(Some(&old)) },
             &[restarted(RestartType::Unknown, None)],
             "16.900000 \"restart\",\"type\":\"unknown\",\"outcome\":\"resumed\",\
              \"origin\":\"other\",\"evidence\":[\"process_table\"]}",
@@ -482,7 +506,7 @@ mod tests {
             detail: Some("AH00526: \"Foo\"".to_owned()),
         };
         let stopped = Event::Stopped { at: after(4990), kind: StopType::FailedRestart };
-        let failing = Circumstances { scoreboard: false, ..circumstances(None, &[]) };
+        let failing = Circumstances { scoreboard: false, ..circumstances(None) };
         assert_line(
             &failing,
             &[failed, stopped],
@@ -491,7 +515,7 @@ mod tests {
              \"evidence\":[\"process_table\"]}",
         );
         assert_line(
-            &circumstances(None, &[]),
+            &circumstances(None),
             &[Event::RestartHung { began: after(4900), cause: HangCause::Passphrase }],
             "16.900000 \"restart_hung\",\"cause\":\"passphrase\",\
              \"evidence\":[\"process_table\",\"scoreboard\"]}",
@@ -500,7 +524,7 @@ mod tests {
 
     #[test]
     fn a_start_is_told_if_it_was_seen_and_once() {
-        let now = circumstances(None, &[]);
+        let now = circumstances(None);
         let witnesses = "\"evidence\":[\"process_table\",\"scoreboard\"]}";
         assert_line(&now, &[appeared(0)], "");
         let build = HttpdBuild {
@@ -523,13 +547,42 @@ mod tests {
         assert_line(&now, &[appeared(4000), full.clone()], &told);
         let log = LogReport { events: vec![(LogCode::Ah00098, 1)], ..LogReport::default() };
         let unclean = told.replace("true,", "true,\"unclean\":true,");
-        assert_line(&circumstances(Some(&log), &[]), &[full], &unclean);
+        assert_line(&circumstances(Some(&log)), &[full], &unclean);
+    }
+
+    #[test]
+    fn a_stop_that_nobody_saw_was_not_after_the_start_that_followed() {
+        let stop = Event::Stopped { at: after(5000), kind: StopType::Unknown };
+        let line =
+            |at| format!("{at} \"stop\",\"type\":\"unknown\",\"evidence\":[\"process_table\"]}}");
+        let now = Circumstances { awaits_full_restart: true, ..circumstances(None) };
+        assert_line(&now, &[stop.clone(), appeared(4000)], &line("16.000000"));
+        assert_line(&now, &[appeared(4000), stop], &line("17.000000"));
+    }
+
+    #[test]
+    fn a_restart_that_began_and_ended_in_one_reading_has_no_duration() {
+        let took = Some(Duration::from_micros(1));
+        let restart = Event::Restarted {
+            kind: RestartType::Graceful,
+            began: after(4900),
+            took,
+            left: None,
+            coalesced: false,
+            interrupted: 0,
+        };
+        assert_line(
+            &circumstances(None),
+            &[restart],
+            "16.900000 \"restart\",\"type\":\"graceful\",\"outcome\":\"resumed\",\
+             \"origin\":\"other\",\"evidence\":[\"process_table\",\"scoreboard\"]}",
+        );
     }
 
     #[test]
     fn everything_else_is_told_in_its_own_words() {
         let log = LogReport { events: vec![(LogCode::Ah00484, 1)], ..LogReport::default() };
-        let now = circumstances(Some(&log), &[]);
+        let now = circumstances(Some(&log));
         let stop = |kind| Event::Stopped { at: after(4990), kind };
         let table = [
             (
@@ -574,14 +627,14 @@ mod tests {
     fn a_drain_that_an_earlier_run_saw_begin_is_told_from_there() {
         let mut scribe = Scribe::new(after(1));
         let drains = BTreeMap::from([(Generation::new(3), after(250))]);
-        scribe.write(&Circumstances { drains: Some(&drains), ..circumstances(None, &[]) }, &[]);
+        scribe.write(&Circumstances { drains: Some(&drains), ..circumstances(None) }, &[]);
         let ended = Event::DrainEnded {
             generation: Generation::new(3),
             lasted: Duration::from_secs(4),
             children: 1,
             outcome: DrainOutcome::Interrupted,
         };
-        let now = Circumstances { numbered: false, ..circumstances(None, &[]) };
+        let now = Circumstances { numbered: false, ..circumstances(None) };
         let told = lines(&mut scribe, &now, &[ended]);
         assert!(told[0].contains("12.250000Z\""), "{told:?}");
         assert!(told[0].contains("\"generation\":3,"), "its number was known: {told:?}");
@@ -589,7 +642,7 @@ mod tests {
 
     #[test]
     fn the_last_restart_is_remembered_and_read_back() {
-        let now = circumstances(None, &[]);
+        let now = circumstances(None);
         let mut scribe = Scribe::new(after(1));
         let hung = Event::RestartHung { began: after(4000), cause: HangCause::Children };
         scribe.write(&now, &[hung, Event::PromptBegan { at: after(1), dialog: Dialog::Pipe }]);
@@ -602,6 +655,11 @@ mod tests {
         let entries =
             scribe.write(&now, &[restarted(RestartType::Hard, Some(30)), ended, appeared(4990)]);
         assert_eq!((scribe.hang(), scribe.dialog()), (None, None));
+        scribe.suspect(after(1).wall, vec!["x".to_owned()]);
+        assert!(scribe.last().unwrap().suspects.is_empty(), "another one's");
+        scribe.suspect(after(4900).wall, vec!["cron".to_owned()]);
+        assert_eq!(scribe.last().unwrap().suspects, ["cron"]);
+        scribe.suspect(after(4900).wall, Vec::new());
         let last = scribe.last().unwrap();
         assert_eq!((last.kind, last.duration_seconds), (RestartType::Hard, Some(0.03)));
         let mut next = Scribe::new(after(9000));
@@ -670,10 +728,9 @@ mod tests {
         fn whatever_happens_every_line_is_read_back_as_it_was(
             events in prop::collection::vec(any_event(), 0..20),
             server in ".{0,40}",
-            suspects in prop::collection::vec("[!-~]{1,64}", 0..8),
         ) {
             let mut scribe = Scribe::new(after(0));
-            let now = Circumstances { server: &server, ..circumstances(None, &suspects) };
+            let now = Circumstances { server: &server, ..circumstances(None) };
             let entries = scribe.write(&now, &events);
             prop_assert!(entries.len() <= events.len());
             for written in entries {

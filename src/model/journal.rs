@@ -76,6 +76,7 @@ pub enum What {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         generation: Option<i32>,
         /// How long that took.
+        #[serde(serialize_with = "seconds::serialize")]
         duration_seconds: f64,
         /// How many children it was waited for.
         children: u32,
@@ -129,7 +130,11 @@ pub struct Restart {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<FailureReason>,
     /// From the signal to resuming.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "seconds::serialize_known"
+    )]
     pub duration_seconds: Option<f64>,
     /// Who caused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -162,6 +167,38 @@ pub mod rfc3339 {
     }
 }
 
+/// `4.528222`: six digits at most, and no exponent.
+pub mod seconds {
+    use serde::{Serialize as _, Serializer};
+
+    /// Shorter ones are written with an exponent, and are below what two readings of a clock tell.
+    const SHORTEST: f64 = 1e-5;
+    /// Of longer ones a double has no microseconds.
+    const LONGEST: f64 = 1e9;
+
+    /// To the microsecond, as far as it can be told: below ten of them it is none.
+    #[must_use]
+    pub fn rounded(seconds: f64) -> f64 {
+        if seconds.abs() < SHORTEST {
+            return 0.0;
+        }
+        if seconds.abs() > LONGEST {
+            return seconds;
+        }
+        (seconds * 1e6).round() / 1e6
+    }
+
+    /// Writes rounded seconds.
+    pub fn serialize<S: Serializer>(seconds: &f64, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_f64(rounded(*seconds))
+    }
+
+    /// Writes rounded seconds, if they are known.
+    pub fn serialize_known<S: Serializer>(seconds: &Option<f64>, to: S) -> Result<S::Ok, S::Error> {
+        seconds.map(rounded).serialize(to)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,6 +225,27 @@ mod tests {
             \"duration_seconds\":0.054572,\"evidence\":[\"scoreboard\",\"error_log\"]}";
         assert_eq!(serde_json::to_string(&entry).unwrap(), line);
         assert_eq!(serde_json::from_str::<Entry>(line).unwrap(), entry);
+    }
+
+    #[test]
+    fn seconds_have_six_digits_at_most_and_no_exponent() {
+        let table = [
+            (4.528_221_999_999_999_5, "4.528222"),
+            (0.000_001, "0.0"),
+            (0.000_012, "0.000012"),
+            (86_400.0, "86400.0"),
+            (0.1 + 0.2, "0.3"),
+        ];
+        for (duration_seconds, expected) in table {
+            let drain = What::Drain {
+                generation: None,
+                duration_seconds,
+                children: 1,
+                outcome: DrainOutcome::Drained,
+            };
+            let line = serde_json::to_string(&drain).unwrap();
+            assert!(line.contains(&format!("\"duration_seconds\":{expected},")), "{line}");
+        }
     }
 
     #[test]

@@ -8,8 +8,10 @@ use super::{
 };
 use crate::model::{build::HttpdBuild, process::ProcessId, source::Why, time::Moment};
 
-/// A parent this young may still read its configuration for the first time.
-const STARTED_WITHIN: Duration = Duration::from_secs(2);
+/// A parent this young is still busy with its children. One that serves has read its configuration.
+const STARTED_WITHIN: Duration = Duration::from_millis(300);
+/// One that starts again and again is not asked each time: it has to live for longer.
+const LIVED_FOR: Duration = Duration::from_secs(2);
 /// A configuration that somebody is writing changes all the time, and each question is a configtest.
 const ASKED_AT_MOST_EVERY: Duration = Duration::from_secs(10);
 /// Why httpd does not answer may be mended without a trace.
@@ -82,6 +84,12 @@ impl Inquiry {
         told.map(|(_, build)| build).filter(|build| **build != HttpdBuild::default())
     }
 
+    /// This parent has not told yet what it is made of, and nothing is known that keeps it from it.
+    #[must_use]
+    pub fn may_tell(&self, parent: ProcessId) -> bool {
+        self.failure.is_none() && self.build.as_ref().is_none_or(|(whom, _)| *whom != parent)
+    }
+
     /// Takes what its `mod_status` says of the same.
     pub fn hear_tokens(&mut self, tokens: &str) {
         if let Some((_, build)) = &mut self.build {
@@ -104,7 +112,7 @@ impl Inquiry {
         asker: &Asker,
         scoreboards: &mut ScoreboardReader,
     ) {
-        let young = at.since(at.at_uptime(parent.started)) < STARTED_WITHIN;
+        let young = at < self.asks_from(at, parent);
         let open = self.open && self.asked.is_some_and(|(whom, _)| whom == parent);
         if open || young || !self.is_due(at, parent, interval) {
             return;
@@ -116,6 +124,16 @@ impl Inquiry {
         let environment = scoreboards.environment(parent).ok();
         let question = Question { parent, program, arguments, environment_file, environment };
         asker.ask(self.server, question);
+    }
+
+    /// From when on a parent may be asked that was not asked yet.
+    #[must_use]
+    pub fn asks_from(&self, at: Moment, parent: ProcessId) -> Moment {
+        let recent = self
+            .asked
+            .is_some_and(|(whom, asked)| whom != parent && at.since(asked) < ASKED_AT_MOST_EVERY);
+        let age = if recent { LIVED_FOR } else { STARTED_WITHIN };
+        at.at_uptime(parent.started).after(age)
     }
 
     /// Takes an answer. The file of its pid is told if there is one, and why it does not answer if

@@ -4,14 +4,20 @@
 //! A signal leaves no sender behind. So this tells who was seen, never who it was: a program that
 //! was gone before somebody looked is not in it, and a shell's own `kill` never is.
 
+use std::{fs, os::unix::fs::MetadataExt as _, time::Duration};
+
 use procfs::process::Process;
 use rustix::process::{geteuid, getpid};
 
 use super::process_table::ProcessTable;
-use crate::model::process::{Pid, ProcessId, ProcessState};
+use crate::{
+    clock,
+    model::process::{Pid, ProcessId, ProcessState},
+};
 
-/// More processes are not looked at: who has so many cannot be told of at once.
-const MOST_PROCESSES: usize = 4096;
+/// Nobody looks for longer, of CPU time: who has so many processes cannot be told of at once. Those
+/// of users who may not signal cost next to nothing, so that none of them hides others.
+const MOST_WORK: Duration = Duration::from_millis(250);
 /// Names beyond these are left out.
 const MOST_NAMES: usize = 8;
 /// A name is cut after as many bytes.
@@ -92,13 +98,20 @@ const PYTHON: &[u8] = b"python";
 /// The names of all programs alive now that could have restarted the server of this parent, and of
 /// their parents, each once. `owner` is the user whose processes may signal it besides root's.
 ///
-/// This costs about a read of a small file for each process.
+/// This costs about a read of a small file for each process of these users.
 #[must_use]
 pub fn suspects(table: &ProcessTable, parent: Option<Pid>, owner: Option<u32>) -> Vec<String> {
     let mut names = Vec::new();
     let Ok(pids) = table.all() else { return names };
+    let before = clock::work_of_this_thread();
     // The youngest first: what is called once lives shortly, daemons live long.
-    for pid in pids.into_iter().rev().take(MOST_PROCESSES) {
+    for pid in pids.into_iter().rev() {
+        if clock::work_of_this_thread().saturating_sub(before) > MOST_WORK {
+            break;
+        }
+        if !may_be_of(table, pid, owner) {
+            continue;
+        }
         let Some(words) = restarter(table, pid) else { continue };
         if !may_signal(table, pid, owner) || is_above(table, parent, pid) {
             continue;
@@ -175,14 +188,21 @@ fn base(word: &[u8]) -> &[u8] {
     name.strip_prefix(b"-").unwrap_or(name)
 }
 
-/// Root's processes, the owner's and our own user's may. Anybody may call his program as he likes.
+/// Whether a process may be of a user who may signal. What may not be looked into is shown as
+/// root's whoever's it is.
+fn may_be_of(table: &ProcessTable, pid: Pid, owner: Option<u32>) -> bool {
+    fs::metadata(table.path(pid, "")).is_ok_and(|it| is_of(it.uid(), owner))
+}
+
+/// Root's processes, the owner's and our own user's may. Anybody may call his program as he likes,
+/// and become effectively root for as long as `su` asks him for a password: who began it counts.
 fn may_signal(table: &ProcessTable, pid: Pid, owner: Option<u32>) -> bool {
     let status = table.process(pid).ok().and_then(|process: Process| process.status().ok());
-    status.is_some_and(|status| {
-        [status.ruid, status.euid]
-            .iter()
-            .any(|user| *user == 0 || owner.map_or(*user == geteuid().as_raw(), |it| *user == it))
-    })
+    status.is_some_and(|status| is_of(status.ruid, owner))
+}
+
+fn is_of(user: u32, owner: Option<u32>) -> bool {
+    user == 0 || user == owner.unwrap_or_else(|| geteuid().as_raw())
 }
 
 /// Whether it started the server, and so does not restart it: `apachectl -DFOREGROUND`.
@@ -298,6 +318,54 @@ mod tests {
             note(&mut names, name);
         }
         assert_eq!(names, ["a?b?\"??".to_owned(), "x".to_owned(), "y".repeat(64)]);
+    }
+
+    /// A process table with these processes: number, name, real and effective user.
+    fn table_of(processes: &[(i32, &str, [u32; 2])]) -> (tempfile::TempDir, ProcessTable) {
+        let directory = tempfile::tempdir().unwrap();
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        for (pid, name, [real, effective]) in processes {
+            let process = directory.path().join(pid.to_string());
+            fs::create_dir(&process).unwrap();
+            let rest = "0 ".repeat(17);
+            let stat = format!("{pid} ({name}) S 1 {rest}{pid} 0 0\n");
+            fs::write(process.join("stat"), stat).unwrap();
+            fs::write(process.join("cmdline"), format!("{name}\0renew\0")).unwrap();
+            let users = format!("Uid:\t{real}\t{effective}\t{effective}\t{effective}");
+            let lines = status.lines().map(|line| match line.split_once(':') {
+                Some(("Uid", _)) => users.as_str(),
+                _ => line,
+            });
+            let status: Vec<&str> = lines.collect();
+            fs::write(process.join("status"), status.join("\n") + "\n").unwrap();
+        }
+        let table = ProcessTable::new(directory.path().to_owned());
+        (directory, table)
+    }
+
+    #[test]
+    fn who_became_root_to_be_asked_for_a_password_is_no_suspect() {
+        let own = geteuid().as_raw();
+        let stranger = own + 64_999;
+        let (_directory, table) = table_of(&[
+            (70, "certbot", [stranger, 0]),
+            (71, "logrotate", [0, 0]),
+            (72, "puppet", [own, own]),
+            (73, "dehydrated", [stranger, stranger]),
+        ]);
+        let mut seen = suspects(&table, None, Some(own));
+        seen.sort();
+        assert_eq!(seen, ["logrotate", "puppet"]);
+    }
+
+    #[test]
+    fn a_crowd_of_strangers_hides_nobody() {
+        let own = geteuid().as_raw();
+        let (directory, table) = table_of(&[(900, "certbot", [own, own])]);
+        for stranger in 1000..5300 {
+            fs::create_dir(directory.path().join(stranger.to_string())).unwrap();
+        }
+        assert_eq!(suspects(&table, None, Some(own)), ["certbot"], "the oldest of them all");
     }
 
     #[test]

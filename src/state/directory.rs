@@ -11,7 +11,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{FlockOperation, Mode, OFlags, flock, fsync, open, openat, renameat},
+    fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fsync, open, openat, renameat, unlinkat},
     io::Errno,
     process::geteuid,
 };
@@ -159,8 +159,11 @@ impl StateDirectory {
             OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(folder, SERVERS_NEW, flags, Mode::RUSR | Mode::WUSR)?;
         let mut file = File::from(file);
-        file.write_all(bytes)?;
-        file.sync_all()?;
+        let whole = file.write_all(bytes).and_then(|()| file.sync_all());
+        whole.inspect_err(|_| {
+            // A disk that is full needs the room.
+            let _ = unlinkat(folder, SERVERS_NEW, AtFlags::empty());
+        })?;
         renameat(folder, SERVERS_NEW, folder, SERVERS)?;
         Ok(fsync(folder)?)
     }

@@ -22,12 +22,12 @@ const NAMES: [&str; 5] =
 /// A file that would be larger with the next line becomes an older one: some ten thousand lines.
 const LARGEST: u64 = 4 << 20;
 
-/// Appends these lines, which have no ends, and returns when the disk has them. If that fails, none
-/// of them is there.
+/// Appends these lines, which have no ends, and returns when the disk has them: how many of them,
+/// from the first on, and why not all if so. The others are not there.
 ///
 /// A line that a killed program left half written is ended first: it is nobody's, and the next one
 /// is whole. Each line is one write, so that who follows the file sees whole ones.
-pub fn append(folder: &Folder, lines: &[String]) -> io::Result<()> {
+pub fn append(folder: &Folder, lines: &[String]) -> (usize, io::Result<()>) {
     append_within(folder, lines, LARGEST)
 }
 
@@ -50,31 +50,36 @@ pub fn newest(folder: &Folder, most: usize) -> Vec<Entry> {
     entries
 }
 
-fn append_within(folder: &Folder, lines: &[String], largest: u64) -> io::Result<()> {
+fn append_within(folder: &Folder, lines: &[String], largest: u64) -> (usize, io::Result<()>) {
     let mut rest = lines;
-    while let Some((first, others)) = rest.split_first() {
-        let (mut file, length) = open(folder)?;
-        if length > 0 && length.saturating_add(size(first)) > largest {
-            rotate(folder)?;
-            continue;
+    while !rest.is_empty() {
+        match append_to_one(folder, rest, largest) {
+            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+            Err(error) => return (lines.len() - rest.len(), Err(error)),
         }
-        let mut written = length;
-        let mut these = vec![first];
-        written = written.saturating_add(size(first));
-        for line in others {
-            written = written.saturating_add(size(line));
-            if written > largest {
-                break;
-            }
-            these.push(line);
-        }
-        write(&mut file, &these).inspect_err(|_| {
-            // Of a disk that is full nothing else is known.
-            let _ = file.set_len(length);
-        })?;
-        rest = rest.get(these.len()..).unwrap_or_default();
     }
-    Ok(())
+    (lines.len(), Ok(()))
+}
+
+/// Writes as many lines as the newest file has room for, at least one, and returns how many.
+fn append_to_one(folder: &Folder, lines: &[String], largest: u64) -> io::Result<usize> {
+    let Some(first) = lines.first() else { return Ok(0) };
+    let (mut file, mut length) = open(folder)?;
+    if length > 0 && length.saturating_add(size(first)) > largest {
+        rotate(folder)?;
+        (file, length) = open(folder)?;
+    }
+    let mut written = length;
+    let fit = lines.iter().take_while(|line| {
+        written = written.saturating_add(size(line));
+        written <= largest
+    });
+    let fit = fit.count().max(1);
+    write(&mut file, lines.iter().take(fit)).inspect_err(|_| {
+        // Of a disk that is full nothing else is known.
+        let _ = file.set_len(length);
+    })?;
+    Ok(fit)
 }
 
 /// Of a line, with its end.
@@ -82,7 +87,7 @@ fn size(line: &str) -> u64 {
     u64::try_from(line.len()).unwrap_or(u64::MAX).saturating_add(1)
 }
 
-fn write(file: &mut File, lines: &[&String]) -> io::Result<()> {
+fn write<'a>(file: &mut File, lines: impl Iterator<Item = &'a String>) -> io::Result<()> {
     for line in lines {
         file.write_all(format!("{line}\n").as_bytes())?;
     }
@@ -181,8 +186,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let folder = Folder::open(directory.path()).unwrap();
         assert_eq!(numbers(&folder, 9), Vec::<i64>::new());
-        append(&folder, &[line(1), line(2)]).unwrap();
-        append(&folder, &[line(3)]).unwrap();
+        append(&folder, &[line(1), line(2)]).1.unwrap();
+        append(&folder, &[line(3)]).1.unwrap();
         assert_eq!(numbers(&folder, 9), [1, 2, 3]);
         assert_eq!(numbers(&folder, 2), [2, 3]);
         let file = fs::metadata(directory.path().join("journal.jsonl")).unwrap();
@@ -198,7 +203,7 @@ mod tests {
             let (whole, torn) = (line(1), line(2));
             let text = format!("{whole}\n{}", &torn[..cut]);
             fs::write(directory.path().join("journal.jsonl"), text).unwrap();
-            append(&folder, &[line(3)]).unwrap();
+            append(&folder, &[line(3)]).1.unwrap();
             let expected: &[i64] = if cut == torn.len() { &[1, 2, 3] } else { &[1, 3] };
             assert_eq!(numbers(&folder, 9), expected, "cut at {cut}");
         }
@@ -209,10 +214,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let folder = Folder::open(directory.path()).unwrap();
         let largest = 2 * size(&line(1));
-        append_within(&folder, &(1..=5).map(line).collect::<Vec<_>>(), largest).unwrap();
+        append_within(&folder, &(1..=5).map(line).collect::<Vec<_>>(), largest).1.unwrap();
         assert_eq!(numbers(&folder, 9), [1, 2, 3, 4, 5]);
         for number in 6..=20 {
-            append_within(&folder, &[line(number)], largest).unwrap();
+            append_within(&folder, &[line(number)], largest).1.unwrap();
         }
         assert_eq!(numbers(&folder, 99), (11..=20).collect::<Vec<_>>(), "five files of two");
         assert_eq!(numbers(&folder, 3), [18, 19, 20]);
@@ -221,8 +226,8 @@ mod tests {
         }
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), NAMES.len());
         let long = "x".repeat(usize::try_from(largest).unwrap() * 3);
-        append_within(&folder, &[long], largest).unwrap();
-        append_within(&folder, &[line(21)], largest).unwrap();
+        append_within(&folder, &[long], largest).1.unwrap();
+        append_within(&folder, &[line(21)], largest).1.unwrap();
         assert_eq!(numbers(&folder, 3), [19, 20, 21], "what is too long for any file is written");
     }
 
@@ -234,19 +239,36 @@ mod tests {
             (directory.path().join("journal.jsonl"), directory.path().join("other"));
         fs::write(&other, format!("{}\n", line(1))).unwrap();
         symlink(&other, &file).unwrap();
-        assert!(append(&folder, &[line(2)]).is_err());
+        assert!(append(&folder, &[line(2)]).1.is_err());
         assert_eq!(numbers(&folder, 9), Vec::<i64>::new());
         fs::remove_file(&file).unwrap();
         fs::create_dir(&file).unwrap();
-        assert!(append(&folder, &[line(2)]).is_err());
+        assert!(append(&folder, &[line(2)]).1.is_err());
         fs::remove_dir(&file).unwrap();
         fs::rename(&other, &file).unwrap();
         if chown(&file, Some(65534), None).is_err() {
             eprintln!("NOT TESTED, as this is not root: that a file of others is not written");
             return;
         }
-        let error = append(&folder, &[line(2)]).unwrap_err().to_string();
+        let error = append(&folder, &[line(2)]).1.unwrap_err().to_string();
         assert_eq!(error, "journal.jsonl is user 65534's");
         assert_eq!(numbers(&folder, 9), Vec::<i64>::new());
+    }
+
+    #[test]
+    fn of_lines_that_need_two_files_those_that_are_there_are_told_if_the_second_fails() {
+        let directory = tempfile::tempdir().unwrap();
+        let folder = Folder::open(directory.path()).unwrap();
+        // The second file cannot be begun: the oldest cannot be replaced.
+        fs::create_dir(directory.path().join("journal.jsonl.4")).unwrap();
+        fs::write(directory.path().join("journal.jsonl.3"), "").unwrap();
+        let largest = 2 * size(&line(1));
+        let lines: Vec<String> = (1..=3).map(line).collect();
+        let (written, outcome) = append_within(&folder, &lines, largest);
+        assert!(outcome.is_err());
+        assert_eq!((written, numbers(&folder, 9)), (2, vec![1, 2]));
+        fs::remove_dir(directory.path().join("journal.jsonl.4")).unwrap();
+        assert_eq!(append_within(&folder, &lines[written..], largest).0, 1);
+        assert_eq!(numbers(&folder, 9), [1, 2, 3]);
     }
 }

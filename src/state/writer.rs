@@ -22,6 +22,8 @@ use crate::clock;
 
 /// Not more often than this.
 const REST: Duration = Duration::from_millis(100);
+/// What the disk did not take is tried again as often, if nothing else is to be written before.
+const TRIED_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// A disk that does not answer must not keep the program from ending.
 const END_WITHIN: Duration = Duration::from_secs(5);
 /// Lines of the journal that wait for a disk that does not take them; then the oldest are lost.
@@ -125,11 +127,21 @@ struct Writing {
     unwritten: Vec<String>,
     /// Why not: said once.
     journal_trouble: Option<String>,
+    /// The document that the disk did not take.
+    unkept: Option<Document>,
+    try_again_after: Duration,
 }
 
 impl Writing {
     const fn new(directory: Arc<StateDirectory>) -> Self {
-        Self { directory, trouble: None, unwritten: Vec::new(), journal_trouble: None }
+        Self {
+            directory,
+            trouble: None,
+            unwritten: Vec::new(),
+            journal_trouble: None,
+            unkept: None,
+            try_again_after: TRIED_AGAIN_AFTER,
+        }
     }
 
     fn run(mut self, errands: &Receiver<Errand>) {
@@ -149,21 +161,47 @@ impl Writing {
                     }
                 }
             }
-            next = next.or_else(|| errands.recv().ok());
+            while next.is_none() {
+                match self.wait(errands) {
+                    Ok(errand) => next = Some(errand),
+                    Err(RecvTimeoutError::Timeout) => self.try_again(),
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
+            }
+        }
+    }
+
+    /// Waits for the next errand; in trouble only for a while.
+    fn wait(&self, errands: &Receiver<Errand>) -> Result<Errand, RecvTimeoutError> {
+        if self.unwritten.is_empty() && self.unkept.is_none() {
+            return errands.recv().map_err(|_| RecvTimeoutError::Disconnected);
+        }
+        errands.recv_timeout(self.try_again_after)
+    }
+
+    fn try_again(&mut self) {
+        self.write_lines(Vec::new());
+        if let Some(document) = self.unkept.take() {
+            self.keep(document);
         }
     }
 
     fn do_errand(&mut self, Errand { document, obeyed, lines }: Errand) {
         self.write_lines(lines);
-        let bytes = document.encode().map_err(io::Error::from);
-        let written = bytes.and_then(|bytes| self.directory.write(&bytes));
-        let trouble = written.err().map(|error| error.to_string());
-        let outcome = trouble.clone().map_or(Outcome::Forgotten, Outcome::Unwritten);
+        self.keep(document);
+        let outcome = self.trouble.clone().map_or(Outcome::Forgotten, Outcome::Unwritten);
         for order in obeyed {
             if let Err(error) = order.answer(&outcome) {
                 warn!(%error, "order not answered");
             }
         }
+    }
+
+    fn keep(&mut self, document: Document) {
+        let bytes = document.encode().map_err(io::Error::from);
+        let written = bytes.and_then(|bytes| self.directory.write(&bytes));
+        let trouble = written.err().map(|error| error.to_string());
+        self.unkept = trouble.is_some().then_some(document);
         if trouble != self.trouble {
             let directory = self.directory.folder().path().display();
             if let Some(cause) = &trouble {
@@ -175,17 +213,15 @@ impl Writing {
         }
     }
 
-    /// What the disk does not take is tried again with the next errand.
+    /// What the disk does not take is tried again with the next errand, or after a while.
     fn write_lines(&mut self, lines: Vec<String>) {
         self.unwritten.extend(lines);
         if self.unwritten.is_empty() {
             return;
         }
-        let written = journal::append(self.directory.folder(), &self.unwritten);
-        let trouble = written.err().map(|error| error.to_string());
-        if trouble.is_none() {
-            self.unwritten.clear();
-        }
+        let (written, outcome) = journal::append(self.directory.folder(), &self.unwritten);
+        self.unwritten.drain(..written.min(self.unwritten.len()));
+        let trouble = outcome.err().map(|error| error.to_string());
         forget_the_oldest(&mut self.unwritten);
         if trouble != self.journal_trouble {
             let directory = self.directory.folder().path().display();
@@ -269,6 +305,29 @@ mod tests {
         writing.write_lines(Vec::new());
         assert_eq!(writing.journal_trouble, None);
         assert_eq!(std::fs::read_to_string(file).unwrap(), "1\n2\n");
+    }
+
+    #[test]
+    fn what_the_disk_did_not_take_is_written_though_nothing_else_happens() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = Arc::new(Folder::open(directory.path()).unwrap().lock().unwrap());
+        let [file, new] = ["journal.jsonl", "servers.json.new"].map(|it| directory.path().join(it));
+        std::fs::create_dir(&file).unwrap();
+        std::fs::create_dir(&new).unwrap();
+        let mut writing = Writing::new(Arc::clone(&state));
+        writing.try_again_after = Duration::from_millis(1);
+        let lines = vec!["1".to_owned()];
+        writing.do_errand(Errand { document: document("x"), obeyed: Vec::new(), lines });
+        let (errands, received) = mpsc::sync_channel(1);
+        assert!(matches!(writing.wait(&received), Err(RecvTimeoutError::Timeout)), "not for ever");
+        std::fs::remove_dir(&file).unwrap();
+        std::fs::remove_dir(&new).unwrap();
+        writing.try_again();
+        assert_eq!(std::fs::read_to_string(file).unwrap(), "1\n");
+        let read = state.folder().read().unwrap().unwrap();
+        assert_eq!(Document::decode(&read).unwrap(), document("x"));
+        drop(errands);
+        assert!(matches!(writing.wait(&received), Err(RecvTimeoutError::Disconnected)));
     }
 
     fn obeyed(state: &StateDirectory) -> (Given, Order) {

@@ -174,7 +174,8 @@ impl Watch {
 
     /// Watches a server no longer, though it was not forgotten.
     fn let_go(&mut self, number: usize, reason: &'static str) {
-        let Some(server) = self.servers.remove(&number) else { return };
+        let Some(mut server) = self.servers.remove(&number) else { return };
+        self.write(server.last_entries());
         self.moments.forget(number);
         self.side.forget(number);
         if let Some(id) = server.observer.parent() {

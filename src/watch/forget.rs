@@ -2,7 +2,7 @@
 
 use tracing::{info, warn};
 
-use super::{Choices, MOST_DISCOVERED, Watch};
+use super::{Choices, MOST_DISCOVERED, Watch, server::Server};
 use crate::{model::time::Moment, observe::server::Target, state::orders::Outcome};
 
 impl Watch {
@@ -34,7 +34,8 @@ impl Watch {
                 warn!(%error, "order not answered");
             }
         }
-        self.memory.keep(at, self.servers.values());
+        let waits = self.servers.values().any(Server::holds_entries);
+        self.memory.keep(at, self.servers.values(), waits);
     }
 
     fn forget(&mut self, name: &str) -> Outcome {

@@ -12,7 +12,7 @@ use crate::{
         process::Pid,
         time::Moment,
     },
-    observe::onlooker::Onlooker,
+    observe::onlooker::{Glance, Onlooker},
 };
 
 /// The page shows as many.
@@ -28,8 +28,8 @@ const BEFORE: Duration = Duration::from_secs(5);
 const CONTROLS: [&str; 2] = ["apache2", "httpd"];
 /// Of glances at the process table, as many are remembered.
 const MOST_GLANCES: usize = 16;
-/// A restart that is over waits no longer for its suspects: who looks needs some milliseconds.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// Who is seen as long after a restart, by the first who looks at all, had nothing to do with it.
+const LONG_AFTER: Duration = Duration::from_secs(2);
 /// A restart's suspects.
 const MOST_SUSPECTS: usize = 8;
 
@@ -55,7 +55,12 @@ impl Shown {
     /// `/api/v1/events`, made anew if there is news.
     pub(super) fn page(&mut self) -> Bytes {
         let lines = &self.lines;
-        let make = || Bytes::from(api::events(lines.iter().map(|(_, line)| line.as_str())));
+        let make = || {
+            // They come in the order in which things ended.
+            let mut sorted: Vec<_> = lines.iter().collect();
+            sorted.sort_by_key(|(entry, _)| entry.at);
+            Bytes::from(api::events(sorted.into_iter().map(|(_, line)| line.as_str())))
+        };
         self.page.get_or_insert_with(make).clone()
     }
 
@@ -78,7 +83,7 @@ pub(super) struct Whom<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Suspicion {
     /// Since the last restart that is over: whoever was seen then is not suspected again.
-    glances: VecDeque<(Moment, Vec<String>)>,
+    glances: VecDeque<Glance>,
     /// When somebody was last asked to look.
     asked: Option<Moment>,
     /// The user whose processes may signal the parent.
@@ -88,52 +93,51 @@ pub(super) struct Suspicion {
 impl Suspicion {
     /// Has somebody look who is there, if nobody did just now.
     pub(super) fn glance(&mut self, whom: &mut Whom<'_>, at: Moment) {
-        if self.asked.is_none_or(|asked| at.since(asked) >= GLANCES_APART) {
+        let recent = self.asked.is_some_and(|asked| at.since(asked) < GLANCES_APART);
+        // Anybody may open a configuration, and a process table may be large.
+        let rests = whom.onlooker.as_mut().is_some_and(|it| it.rests(at));
+        if !recent && !rests {
             self.ask(whom, at);
         }
     }
 
-    /// Has somebody look who is there if a restart began that nobody looked after, and waits for
-    /// what was seen of one that is over.
+    /// Has somebody look who is there if a restart began just now that nobody looked after.
     pub(super) fn follow(&mut self, whom: &mut Whom<'_>, at: Moment, events: &[Event]) {
         let asked = self.asked;
-        let unseen = |began: Moment| asked.is_none_or(|asked| asked < began);
+        let unseen = |began: Moment| {
+            at.since(began) <= LONG_AFTER && asked.is_none_or(|asked| asked < began)
+        };
         if events.iter().filter_map(began).any(unseen) {
             self.ask(whom, at);
         }
-        let patience = if is_over(events) { PATIENCE } else { Duration::ZERO };
-        if let Some(onlooker) = &mut whom.onlooker {
-            for glance in onlooker.answers(whom.server, patience) {
-                self.owner = glance.owner.or(self.owner);
-                if self.glances.len() >= MOST_GLANCES {
-                    self.glances.pop_front();
-                }
-                self.glances.push_back((glance.at, glance.names));
+    }
+
+    /// Takes what was seen since it was asked last.
+    pub(super) fn take_answers(&mut self, whom: &mut Whom<'_>) {
+        let answers = whom.onlooker.as_mut().map(|it| it.answers(whom.server));
+        for glance in answers.into_iter().flatten() {
+            self.owner = glance.owner.or(self.owner);
+            if self.glances.len() >= MOST_GLANCES {
+                self.glances.pop_front();
             }
+            self.glances.push_back(glance);
         }
     }
 
-    /// Who could have caused the restart of these events.
-    pub(super) fn of(&mut self, events: &[Event]) -> Vec<String> {
-        let names = self.seen(events);
-        if is_over(events) {
-            self.glances.clear();
-        }
-        names
-    }
-
-    fn seen(&self, events: &[Event]) -> Vec<String> {
-        let Some(began) = events.iter().filter_map(began).min() else { return Vec::new() };
-        let is_near = |(at, names): &&(Moment, Vec<String>)| {
+    /// Who could have caused a restart that began then, and who was seen since.
+    pub(super) fn of(&self, began: Moment) -> Vec<String> {
+        let is_near = |glance: &&Glance| {
+            let (at, names) = (glance.at, &glance.names);
             let controlled = names.iter().any(|name| CONTROLS.contains(&name.as_str()));
-            let after = *at >= began && *at <= began.after(AFTER);
-            after || controlled && *at < began && at.after(BEFORE) >= began
+            let after = at >= began && at <= began.after(AFTER);
+            after || controlled && at < began && at.after(BEFORE) >= began
         };
         let near = self.glances.iter().filter(is_near);
         // Of a restart whose beginning nobody noticed.
-        let next = self.glances.iter().find(|(glance, _)| *glance >= began);
+        let next = self.glances.iter().find(|glance| glance.at >= began);
+        let next = next.filter(|glance| glance.at <= began.after(LONG_AFTER));
         let mut names: Vec<String> = Vec::new();
-        for name in near.chain(next).flat_map(|(_, names)| names) {
+        for name in near.chain(next).flat_map(|glance| &glance.names) {
             if !names.contains(name) {
                 names.push(name.clone());
             }
@@ -142,12 +146,22 @@ impl Suspicion {
         names
     }
 
+    /// What was asked until then is no other restart's.
+    pub(super) fn forget(&mut self, until: Moment) {
+        self.glances.retain(|glance| glance.asked > until);
+    }
+
     fn ask(&mut self, whom: &mut Whom<'_>, at: Moment) {
         self.asked = Some(at);
         if let Some(onlooker) = &mut whom.onlooker {
-            onlooker.ask(whom.server, whom.parent, self.owner);
+            onlooker.ask(whom.server, at, whom.parent, self.owner);
         }
     }
+}
+
+/// When the first restart began that is over, of those that these events tell of.
+pub(super) fn began_of_ended(events: &[Event]) -> Option<Moment> {
+    is_over(events).then(|| events.iter().filter_map(began).min()).flatten()
 }
 
 /// A restart is over, of those that these events tell of.
@@ -218,10 +232,30 @@ mod tests {
     }
 
     #[test]
+    fn what_began_first_is_shown_first_though_it_ended_last() {
+        let mut shown = Shown::default();
+        for at in [5, 3, 5, 4] {
+            let (at, evidence) = (Timestamp::from_micros(at), Vec::new());
+            let what = What::Stop { kind: StopType::Stop };
+            shown.take(Entry { at, server: shown.lines.len().to_string(), what, evidence });
+        }
+        let page: serde_json::Value = serde_json::from_slice(&shown.page()).unwrap();
+        let order = page["events"].as_array().unwrap().iter().map(|it| it["server"].clone());
+        assert_eq!(order.collect::<Vec<_>>(), ["1", "3", "0", "2"]);
+    }
+
+    fn seen(at: u64, names: &[&str]) -> Glance {
+        Glance {
+            asked: after(at),
+            at: after(at),
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            owner: None,
+            cost: Duration::ZERO,
+        }
+    }
+
+    #[test]
     fn suspects_are_those_seen_around_the_beginning() {
-        let seen = |at: u64, names: &[&str]| {
-            (after(at), names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
-        };
         let glances = [
             seen(1000, &["a"]),
             seen(4500, &["apache2", "b"]),
@@ -230,20 +264,28 @@ mod tests {
             seen(9000, &["d"]),
         ];
         let mut suspicion = Suspicion { glances: glances.into(), ..Suspicion::default() };
-        let mut of = |began| suspicion.of(&[Event::RestartBegan { at: after(began) }]);
-        assert_eq!(of(5000), ["apache2", "b", "c"], "x may be gone by then");
-        assert_eq!(of(7000), ["apache2", "b", "d"], "and the first after it");
-        assert_eq!(of(1000), ["a"]);
-        assert_eq!(of(99_000), Vec::<String>::new());
-        assert_eq!(suspicion.of(&[]), Vec::<String>::new());
+        let of = |suspicion: &Suspicion, began| suspicion.of(after(began));
+        assert_eq!(of(&suspicion, 5000), ["apache2", "b", "c"], "x may be gone by then");
+        assert_eq!(of(&suspicion, 7000), ["apache2", "b", "d"], "and the first after it");
+        assert_eq!(of(&suspicion, 1000), ["a"]);
+        assert_eq!(of(&suspicion, 6990), ["apache2", "b"], "d came more than two seconds later");
+        assert_eq!(of(&suspicion, 99_000), Vec::<String>::new());
+        assert_eq!(of(&suspicion, 4000), ["apache2", "b", "x"]);
+        suspicion.forget(after(5010));
+        assert_eq!(of(&suspicion, 4600), Vec::<String>::new(), "what was seen of the one before");
+        assert_eq!(of(&suspicion, 8000), ["d"], "and who was asked for after it");
+    }
+
+    #[test]
+    fn only_restarts_that_are_over_wait_for_their_suspects() {
+        let began = Event::RestartBegan { at: after(4000) };
+        assert_eq!(began_of_ended(std::slice::from_ref(&began)), None);
         let failed = Event::RestartFailed {
             kind: RestartType::Unknown,
-            began: after(4000),
+            began: after(4100),
             reason: FailureReason::Unknown,
             detail: None,
         };
-        assert_eq!(suspicion.of(&[failed]), ["apache2", "b", "x"]);
-        let again = suspicion.of(&[Event::RestartBegan { at: after(4600) }]);
-        assert_eq!(again, Vec::<String>::new(), "what was seen of the one before is its own");
+        assert_eq!(began_of_ended(&[began, failed]), Some(after(4000)));
     }
 }

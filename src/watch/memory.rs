@@ -32,6 +32,9 @@ use crate::{
 /// nobody looks.
 const CHILDREN_ARE_KEPT_EVERY: Duration = Duration::from_secs(10);
 
+/// Where something happens all the time, what is known waits no longer for its lines.
+const LINES_ARE_AWAITED: Duration = Duration::from_secs(2);
+
 /// What is kept in the state directory, if there is one.
 #[derive(Debug)]
 pub(super) struct Memory {
@@ -48,6 +51,8 @@ struct Kept {
     last: Option<(Document, Moment)>,
     /// When orders were last looked for.
     heard: Option<Moment>,
+    /// Since when lines of the journal are waited for.
+    waits: Option<Moment>,
 }
 
 impl Memory {
@@ -69,7 +74,7 @@ impl Memory {
         let others = load(&directory, nothing.space.as_ref());
         match Writer::start(Arc::clone(&directory)) {
             Ok(writer) => Self {
-                kept: Some(Kept { directory, writer, last: None, heard: None }),
+                kept: Some(Kept { directory, writer, last: None, heard: None, waits: None }),
                 others,
                 ..nothing
             },
@@ -128,9 +133,19 @@ impl Memory {
         }
     }
 
-    /// Keeps what is known now, if that is news.
-    pub(super) fn keep<'a>(&mut self, at: Moment, servers: impl Iterator<Item = &'a Server>) {
+    /// Keeps what is known now, if that is news. It `waits` for lines that tell of it: who is killed
+    /// in between must not know of what he never told.
+    pub(super) fn keep<'a>(
+        &mut self,
+        at: Moment,
+        servers: impl Iterator<Item = &'a Server>,
+        waits: bool,
+    ) {
         let Some(kept) = &mut self.kept else { return };
+        if waits && at.since(*kept.waits.get_or_insert(at)) < LINES_ARE_AWAITED {
+            return;
+        }
+        kept.waits = None;
         let document = document(at, servers, &self.others, self.space.as_ref());
         let is_known = !kept.writer.is_waited_for()
             && kept.last.as_ref().is_some_and(|(last, when)| {

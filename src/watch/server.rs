@@ -5,7 +5,8 @@ use std::{collections::VecDeque, time::Duration};
 use tracing::{info, warn};
 
 use super::{
-    journal::{Suspicion, Whom},
+    desk::{Desk, Released, Starter},
+    journal::Whom,
     mend::{mend, mend_named_log},
     orders::Choices,
     side::SideInstruments,
@@ -77,7 +78,7 @@ pub(super) struct Server {
     /// When a contradiction was last written into the log: all are counted.
     contradicted: Option<Moment>,
     scribe: Scribe,
-    suspicion: Suspicion,
+    desk: Desk,
 }
 
 impl Server {
@@ -103,7 +104,7 @@ impl Server {
             unit_is_empty: false,
             contradicted: None,
             scribe: Scribe::new(clock::now()),
-            suspicion: Suspicion::default(),
+            desk: Desk::default(),
         };
         server.want();
         server
@@ -152,6 +153,7 @@ impl Server {
         self.observer.take_up(past, now.uptime, instruments);
         self.tracker = ServerTracker::restored(timeout, memory, now);
         self.tally = Tally::restored(&memory.last);
+        self.desk = Desk::after_absence();
         self.scribe = Scribe::new(memory.life.as_ref().map_or(now, LifeMemory::at));
         self.want();
         let (server, up) = (&self.name, self.observer.parent().is_some());
@@ -209,11 +211,22 @@ impl Server {
         self.observer.glance(table);
         let parent = self.observer.parent().map(|parent| parent.pid);
         let mut whom = Whom { server: self.number, parent, onlooker };
-        self.suspicion.glance(&mut whom, clock::now());
+        self.desk.glance(&mut whom, clock::now());
     }
 
     pub(super) fn next_deadlines(&self) -> impl Iterator<Item = Moment> {
-        self.tracker.next_deadline().into_iter().chain(self.observer.next_deadline())
+        let own = self.tracker.next_deadline().into_iter().chain(self.observer.next_deadline());
+        own.chain(self.desk.deadline())
+    }
+
+    /// Lines for the journal wait for what is not known yet.
+    pub(super) fn holds_entries(&self) -> bool {
+        self.desk.holds()
+    }
+
+    /// All that waits to be written into the journal, as nobody will look again.
+    pub(super) fn last_entries(&mut self) -> Vec<Entry> {
+        self.desk.clear()
     }
 
     pub(super) fn look(
@@ -258,7 +271,7 @@ impl Server {
             self.tally.count(event);
             self.tell(at, event);
         }
-        let entries = self.journal(&snapshot, numbered, &events, side.onlooker.as_deref_mut());
+        let entries = self.journal(&snapshot, numbered, &events, side);
         for change in self.tracker.witness_changes() {
             let (server, source) = (&self.name, change.source.label());
             match change.why {
@@ -283,13 +296,10 @@ impl Server {
         snapshot: &ServerSnapshot,
         numbered: bool,
         events: &[Event],
-        onlooker: Option<&mut Onlooker>,
+        side: &mut SideInstruments<'_>,
     ) -> Vec<Entry> {
         let parent = snapshot.parent.as_ref();
-        let pid = parent.map(|parent| parent.id.pid);
-        let mut whom = Whom { server: self.number, parent: pid, onlooker };
-        self.suspicion.follow(&mut whom, clock::now(), events);
-        let suspects = self.suspicion.of(events);
+        let id = parent.map(|parent| parent.id);
         let now = Circumstances {
             server: &self.name,
             at: snapshot.at,
@@ -302,10 +312,24 @@ impl Server {
             scoreboard: parent.is_some_and(|parent| parent.scoreboard.seen().is_some()),
             log: snapshot.log.as_ref().and_then(Part::seen),
             awaits_full_restart: self.tracker.awaits_full_restart(),
-            suspects: &suspects,
             build: parent.and_then(|parent| self.inquiry.build(parent.id)),
         };
-        self.scribe.write(&now, events)
+        let entries = self.scribe.write(&now, events);
+        // A parent that is asked soon will tell what it is made of.
+        let start = id.filter(|id| side.asker.is_some() && self.inquiry.may_tell(*id));
+        let start = start.map(|parent| {
+            let asked = self.inquiry.asks_from(snapshot.at, parent);
+            Starter { parent, asked }
+        });
+        let onlooker = side.onlooker.as_deref_mut();
+        let mut whom = Whom { server: self.number, parent: id.map(|id| id.pid), onlooker };
+        self.desk.put(&mut whom, clock::now(), events, entries, start);
+        let build = |parent| self.inquiry.build(parent);
+        let Released { entries, suspects } = self.desk.release(&mut whom, snapshot.at, build);
+        for (began, names) in suspects {
+            self.scribe.suspect(began, names);
+        }
+        entries
     }
 
     /// A unit that an operator named may be misspelt.

@@ -46,7 +46,7 @@ pub(super) struct SideInstruments<'a> {
 
 impl Side {
     pub(super) fn new(logs: LogReader, wake: Wake, table: ProcessTable) -> Self {
-        let onlooker = Onlooker::start(table.clone());
+        let onlooker = wake.try_clone().and_then(|wake| Onlooker::start(table.clone(), wake));
         let onlooker = onlooker.map_err(|error| warn!(%error, "suspects are not looked for")).ok();
         Self { logs, asker: None, statuses: None, onlooker, wake, table }
     }

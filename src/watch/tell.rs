@@ -21,7 +21,8 @@ pub(super) fn tell(server: &str, numbered: bool, at: Moment, event: &Event) {
         }
         Event::Stopped { kind, at: ended } => {
             // Why is known when it was reaped: there may be another parent by then.
-            let seconds_ago = at.since(*ended).as_secs_f64();
+            // An end that nobody saw is as late as this look.
+            let seconds_ago = (at > *ended).then(|| at.since(*ended).as_secs_f64());
             info!(server, r#type = kind.label(), seconds_ago, "stopped");
         }
         Event::DrainEnded { generation, lasted, children, outcome } => info!(
