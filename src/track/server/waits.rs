@@ -48,7 +48,8 @@ impl ServerTracker {
         };
         match parent.processes.seen() {
             Some(table) if restarting && !table.catches_crashes => {
-                Asker::Reading(up.id, &table.waiting)
+                let resumed = parent.pid_file.map(|stamp| snapshot.at.at_wall(stamp.written));
+                Asker::Reading(up.id, &table.waiting, resumed)
             }
             Some(table) => Asker::Running(up.id, &table.waiting),
             None => Asker::Unseen,
