@@ -66,6 +66,11 @@ SSLPassPhraseDialog \"{dialog}{place}/dialog\"
         ))
     }
 
+    /// Whoever is answered next is no dialog.
+    fn asks_nobody(&self) {
+        fs::write(self.0.path().join("ask"), "").unwrap();
+    }
+
     /// The key is as good as new, and whoever needs it has to be told the phrase.
     fn asks(&self) {
         fs::write(self.0.path().join("ask"), "").unwrap();
@@ -260,6 +265,53 @@ fn what_else_a_restart_hangs_for_is_told() {
     all_say(&both[..1], &["restart hangs", "cause=children"]);
     all(&both, "it has resumed", |metrics| metrics.total("httpd_restarts_total", &[]) == 3.0);
     drop(held);
+}
+
+/// A logger that is new, and a source of randomness that takes its time: neither asks for anything,
+/// though httpd waits.
+#[test]
+fn a_restart_that_waits_for_something_else_beside_a_new_program_is_no_prompt() {
+    let keyring = Keyring::new();
+    let place = keyring.0.path();
+    let scripts = [
+        ("archive", "exec cat > /dev/null".to_owned()),
+        ("seed", format!("read -r noise < {}/answer; echo noise", place.display())),
+    ];
+    for (name, script) in scripts {
+        fs::write(place.join(name), format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(place.join(name), Permissions::from_mode(0o755)).unwrap();
+    }
+    let more = place.join("more.conf");
+    fs::write(&more, "").unwrap();
+    let include = format!("Include {}", more.display());
+    let httpd = keyring.httpd(Mpm::Event, "exec:").extra(&include).start();
+    let both = watched(&httpd, "1s");
+    all(&both, "httpd has told of its configuration", |metrics| {
+        metrics.value("httpd_info", &[("mpm", "event")]) == Some(1.0)
+    });
+    let place = place.display();
+    let waits = [
+        format!("CustomLog \"|{place}/archive\" %h\nSSLRandomSeed startup file:{place}/answer 9\n"),
+        format!("SSLRandomSeed startup exec:{place}/seed 9\n"),
+    ];
+    for (directives, count) in waits.into_iter().zip([1.0, 2.0]) {
+        keyring.asks_nobody();
+        fs::write(&more, directives).unwrap();
+        httpd.graceful();
+        all(&both, "it hangs", |metrics| is(metrics, "httpd_restart_hung", 1.0));
+        for gracekeeper in &both {
+            assert!(pending(&gracekeeper.scrape(), 0.0), "{}", gracekeeper.log());
+        }
+        keyring.answer();
+        all(&both, "it is over", |metrics| {
+            metrics.total("httpd_restarts_total", &[]) == count
+                && is(metrics, "httpd_restart_in_progress", 0.0)
+        });
+    }
+    for gracekeeper in &both {
+        let log = gracekeeper.log();
+        assert!(!log.contains(PROMPTS), "{log}");
+    }
 }
 
 fn stopped(pid: u32) {
