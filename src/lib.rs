@@ -36,7 +36,8 @@
 //!    assessment, so none outlives its subject.
 //! 7. A scrape hands out what the last look rendered: it touches neither httpd nor `/proc`.
 //! 8. Looks are triggered by what the kernel reports, and happen at least once an interval;
-//!    nothing polls faster than its interval.
+//!    nothing polls faster than its interval, except that who reads its configuration is looked at
+//!    every 300 ms for its first ten seconds, because nothing reports the start of a dialog.
 //! 9. The process that listens on the network holds no capability. What needs one is read by a
 //!    second process of the same program, which has no network and takes no paths.
 //!

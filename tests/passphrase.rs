@@ -264,6 +264,37 @@ fn what_else_a_restart_hangs_for_is_told() {
     drop(held);
 }
 
+/// A source of randomness that takes its time asks for nothing, nor does a logger that is new.
+#[test]
+fn a_random_source_that_is_waited_for_beside_a_new_logger_is_no_prompt() {
+    let keyring = Keyring::new();
+    let place = keyring.0.path().display();
+    let seed = format!("if [ -e {place}/ask ]; then read -r noise < {place}/answer; fi; echo x");
+    for (name, script) in [("archive", "exec cat > /dev/null"), ("seed", &seed)] {
+        let path = keyring.0.path().join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    }
+    let more = keyring.0.path().join("more.conf");
+    fs::write(&more, "").unwrap();
+    let extra = format!("SSLRandomSeed startup exec:{place}/seed 9\nInclude {place}/more.conf");
+    let httpd = keyring.httpd(Mpm::Event, "exec:").extra(&extra).start();
+    let both = watched(&httpd, "1s");
+    fs::write(keyring.0.path().join("ask"), "").unwrap();
+    fs::write(&more, format!("CustomLog \"|{place}/archive\" %h\n")).unwrap();
+    httpd.graceful();
+    all_say(&both, &["restart hangs", "cause=configuration"]);
+    keyring.answer();
+    all(&both, "it is over", |metrics| {
+        is(metrics, "httpd_restart_in_progress", 0.0)
+            && metrics.total("httpd_restarts_total", &[]) == 1.0
+    });
+    for gracekeeper in &both {
+        let log = gracekeeper.log();
+        assert!(!log.contains(PROMPTS), "{log}");
+    }
+}
+
 fn stopped(pid: u32) {
     eventually("the parent is stopped", || {
         let stat = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat"));

@@ -8,6 +8,7 @@ pub mod helper_command;
 pub mod includes;
 pub mod journal;
 pub mod main_configuration;
+pub mod pass_phrase_dialog;
 pub mod pid_file;
 pub mod process_stat;
 pub mod run_configuration;

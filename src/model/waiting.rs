@@ -9,6 +9,8 @@ pub enum HelperKind {
     Logger,
     /// It is called as `mod_ssl` calls an `exec:` dialog, or is known to ask for pass phrases.
     Asker,
+    /// It is called as `mod_ssl` calls an `exec:` source of `SSLRandomSeed`: with a number.
+    RandomSource,
     /// Any other.
     Other,
 }
@@ -22,6 +24,8 @@ pub struct Helper {
     pub kind: HelperKind,
     /// Its command line, arguments that end in NUL, at most 4 KiB of it. Never shown.
     pub command: Vec<u8>,
+    /// It has ended, and nobody has reaped it: who reads its configuration reaps nobody.
+    pub ended: bool,
 }
 
 /// Whether an httpd makes progress, and who is there for it to wait for.
@@ -31,7 +35,7 @@ pub struct Waiting {
     pub turns: Option<u64>,
     /// It asks for a pass phrase at a terminal.
     pub reads_terminal: bool,
-    /// Its living children that run other programs; read while it reads its configuration, and
+    /// Its children that run other programs, of the ended only those that were seen to live; read while it reads its configuration, and
     /// before that so that they are known then.
     pub helpers: Vec<Helper>,
 }

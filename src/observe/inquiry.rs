@@ -42,6 +42,8 @@ pub struct Inquiry {
     compared: Option<Moment>,
     /// Why it said nothing, in words.
     failure: Option<String>,
+    /// No pass phrase is asked for through a pipe.
+    has_no_pipe_dialog: bool,
     /// The parent that told what it is made of.
     build: Option<(ProcessId, HttpdBuild)>,
 }
@@ -59,6 +61,7 @@ impl Inquiry {
             changes: None,
             compared: None,
             failure: None,
+            has_no_pipe_dialog: false,
             build: None,
         }
     }
@@ -75,6 +78,13 @@ impl Inquiry {
     #[must_use]
     pub const fn error_log(&self) -> Option<&Result<Option<ErrorLogPlace>, Why>> {
         self.told.as_ref()
+    }
+
+    /// Whether its configuration, as it last answered, has no pass phrase dialog that is asked
+    /// through a pipe. What came into it since then does not count.
+    #[must_use]
+    pub const fn has_no_pipe_dialog(&self) -> bool {
+        self.has_no_pipe_dialog
     }
 
     /// What this parent is made of, if it told anything of that.
@@ -145,7 +155,10 @@ impl Inquiry {
         }
         self.open = false;
         match said.result {
-            Ok(Answer { error_log, pid_file, includes, mut build, at, .. }) => {
+            Ok(Answer {
+                error_log, pid_file, includes, has_no_pipe_dialog, mut build, at, ..
+            }) => {
+                self.has_no_pipe_dialog = has_no_pipe_dialog;
                 build.openssl = self.build(said.parent).and_then(|build| build.openssl.clone());
                 self.build = Some((said.parent, build));
                 self.changes = Some(Changes::since(at.wall, &includes));

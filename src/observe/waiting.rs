@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{discovery::Found, process_table::ProcessTable};
+use super::{
+    discovery::Found,
+    process_table::{ProcessTable, Row},
+};
 use crate::{
     decode::helper_command::helper_kind,
     model::{
@@ -41,30 +44,48 @@ impl Helpers {
         now: Uptime,
         table: &ProcessTable,
     ) -> Waiting {
-        let is_helper =
-            |child: &&Child| child.role == ChildRole::Helper && child.state != ProcessState::Ended;
-        let ids: Vec<ProcessId> =
-            children.filter(is_helper).map(|child| child.id).take(MOST_HELPERS).collect();
-        self.known.retain(|id, _| ids.contains(id));
-        let helpers = ids.into_iter().filter_map(|id| self.helper(id, now, table)).collect();
-        Waiting {
-            turns: reading.and_then(|pid| table.turns(pid).ok()),
-            reads_terminal: reading.is_some_and(|pid| table.reads_terminal(pid)),
-            helpers,
-        }
+        // Before the helpers: who still lives then has kept it waiting until then.
+        let turns = reading.and_then(|pid| table.turns(pid).ok());
+        let rows: Vec<(ProcessId, ProcessState)> = children
+            .filter(|child| child.role == ChildRole::Helper)
+            .map(|child| (child.id, child.state))
+            .take(MOST_HELPERS)
+            .collect();
+        self.known.retain(|id, _| rows.iter().any(|(other, _)| other == id));
+        let read = |row| self.helper(row, reading.is_some(), now, table);
+        let helpers = rows.into_iter().filter_map(read).collect();
+        let reads_terminal = reading.is_some_and(|pid| table.reads_terminal(pid));
+        Waiting { turns, reads_terminal, helpers }
     }
 
-    fn helper(&mut self, id: ProcessId, now: Uptime, table: &ProcessTable) -> Option<Helper> {
-        if let Some(known) = self.known.get(&id).filter(|known| known.settled) {
-            return Some(known.helper.clone());
+    /// Of one that has ended nothing is known but what was read while it lived.
+    fn helper(
+        &mut self,
+        (id, state): (ProcessId, ProcessState),
+        reading: bool,
+        now: Uptime,
+        table: &ProcessTable,
+    ) -> Option<Helper> {
+        let known = self.known.get(&id);
+        let ended = |helper: &Helper| {
+            let doubtful = reading && helper.kind == HelperKind::Asker;
+            let is_it = |row: Row| row.id == id && row.state != ProcessState::Ended;
+            state == ProcessState::Ended || doubtful && !table.row(id.pid).is_ok_and(is_it)
+        };
+        if let Some(known) = known.filter(|it| it.settled || state == ProcessState::Ended) {
+            return Some(Helper { ended: ended(&known.helper), ..known.helper.clone() });
         }
         let mut command = table.command_line(id.pid).ok()?;
+        if command.is_empty() {
+            return known.map(|known| Helper { ended: true, ..known.helper.clone() });
+        }
         command.truncate(LONGEST_COMMAND);
-        let helper = Helper { id, kind: helper_kind(&command), command };
+        let helper = Helper { id, kind: helper_kind(&command), command, ended: false };
         let age = now.as_micros().saturating_sub(id.started.as_micros());
         let settled = age > MAY_BECOME_ANOTHER;
+        let ended = ended(&helper);
         self.known.insert(id, Known { helper: helper.clone(), settled });
-        Some(helper)
+        Some(Helper { ended, ..helper })
     }
 }
 
@@ -99,6 +120,6 @@ pub fn asks_for_long(found: &Found, now: Uptime, table: &ProcessTable) -> bool {
     waiting.reads_terminal
         || helpers.any(|helper| {
             let age = now.as_micros().saturating_sub(helper.id.started.as_micros());
-            helper.kind == HelperKind::Asker && age > MAY_BECOME_ANOTHER
+            helper.kind == HelperKind::Asker && !helper.ended && age > MAY_BECOME_ANOTHER
         })
 }

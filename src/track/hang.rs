@@ -8,6 +8,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{
     event::Event,
     hang::HangCause,
@@ -15,7 +17,7 @@ use crate::model::{
     time::Moment,
 };
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum State {
     /// No restart is past its limit.
     #[default]
@@ -27,7 +29,7 @@ enum State {
 }
 
 /// Follows restarts past their limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HangTracker {
     state: State,
 }
@@ -122,7 +124,10 @@ const fn is_better(cause: HangCause, told: HangCause) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::track::fixture::{Story, after};
+    use crate::track::{
+        fixture::{Story, after},
+        server::ServerTracker,
+    };
 
     /// What is said of a restart that began at 3 s, by a limit of 60 s.
     fn hung(events: &[Event]) -> Vec<HangCause> {
@@ -170,5 +175,18 @@ mod tests {
             assert!(story.tracker.assessment().restart_since.is_some(), "of the next one");
         }
         assert!(!story.tracker.assessment().restart_hung);
+    }
+
+    #[test]
+    fn a_hang_is_told_once_though_gracekeeper_was_killed_in_between() {
+        let mut story = Story::of_a_running_httpd();
+        story.catches_crashes = false;
+        story.generation = 1;
+        story.look(3000);
+        assert_eq!(hung(&story.look(63_000)), [HangCause::Configuration]);
+        let memory = story.tracker.remember(after(63_000), &story.tally);
+        story.tracker = ServerTracker::restored(Duration::from_secs(60), &memory, after(64_000));
+        assert_eq!(hung(&story.look(65_000)), []);
+        assert_eq!(hung(&story.look(66_000)), []);
     }
 }

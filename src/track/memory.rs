@@ -9,6 +9,8 @@ use super::{
     children::Descent,
     drain::DrainMemory,
     full_restart::{FullRestart, Unserved},
+    hang::HangTracker,
+    prompt::Prompt,
     restart::RestartMemory,
     stop::StopTracker,
 };
@@ -68,6 +70,11 @@ pub(super) struct Story {
     pub(super) old: Vec<(ProcessId, Descent)>,
     pub(super) drains: DrainMemory,
     pub(super) stops: StopTracker,
+    /// What was told, and is not told again.
+    #[serde(default)]
+    pub(super) prompt: Option<Prompt>,
+    #[serde(default)]
+    pub(super) hang: HangTracker,
 }
 
 /// A parent that lived in the last look.

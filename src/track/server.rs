@@ -214,7 +214,7 @@ impl ServerTracker {
         let restart = up.restart.proven().map(|began| FailedRestart {
             began,
             hung: at.since(self.restarting_since(began)) >= self.restart_timeout,
-            prompting: self.prompts.since().is_some(),
+            prompting: self.prompts.is_certain(),
         });
         self.stops.ended(End {
             parent: up.id,

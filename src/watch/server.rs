@@ -266,6 +266,7 @@ impl Server {
         }
         self.doubt_unit();
         let numbered = self.tracker.assessment().generation.is_some();
+        self.tracker.rule_out_pipe_dialogs(self.inquiry.has_no_pipe_dialog());
         let events = self.tracker.observe(&snapshot);
         for event in &events {
             self.tally.count(event);

@@ -8,6 +8,7 @@
 mod asker;
 mod build;
 mod changes;
+mod dialog;
 mod identity;
 mod question;
 mod standing;
@@ -79,6 +80,8 @@ pub struct Answer {
     pub includes: Vec<PathBuf>,
     /// There are more such files than are kept.
     pub includes_are_cut: bool,
+    /// No file of it has a pass phrase dialog that is asked through a pipe.
+    pub has_no_pipe_dialog: bool,
     /// What the parent is made of, as far as that is told.
     pub build: HttpdBuild,
     /// When it was asked: what changed later is not in the answer.

@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use super::{Answer, AskError, Question, asker::Earlier, build, standing, surroundings, trust};
+use super::{
+    Answer, AskError, Question, asker::Earlier, build, dialog, standing, surroundings, trust,
+};
 use crate::{
     clock,
     decode::{
@@ -82,6 +84,7 @@ pub(super) fn answer(
         error_log: found.error_log,
         pid_file: found.pid_file,
         server_root: found.root,
+        has_no_pipe_dialog: !includes_are_cut && dialog::has_no_pipe(&included.files, &arguments),
         includes: included.files,
         includes_are_cut,
         build: earlier.build.clone(),

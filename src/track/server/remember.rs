@@ -14,6 +14,7 @@ use crate::{
         drain::DrainTracker,
         full_restart::Unserved,
         memory::{LifeMemory, ParentMemory, ServerMemory, Story},
+        prompt::PromptTracker,
         restart::RestartTracker,
         tally::Tally,
     },
@@ -39,6 +40,8 @@ impl ServerTracker {
             old: LifeMemory::family(workers().filter(|(_, descent)| !is_current(*descent))),
             drains: self.drains.remember(),
             stops: self.stops.clone(),
+            prompt: self.prompts.remember(),
+            hang: self.hangs,
         };
         ServerMemory {
             last: tally.remember(),
@@ -71,6 +74,8 @@ impl ServerTracker {
         tracker.children = ChildrenTracker::restored(workers.collect());
         tracker.drains = DrainTracker::restored(story.drains.clone());
         tracker.stops = story.stops.clone();
+        tracker.prompts = PromptTracker::restored(story.prompt);
+        tracker.hangs = story.hang;
         tracker.absent_since = Some(life.at);
         tracker
     }

@@ -11,6 +11,11 @@ use crate::{
 };
 
 impl ServerTracker {
+    /// Whether the configuration is known to have no pass phrase dialog behind a pipe.
+    pub const fn rule_out_pipe_dialogs(&mut self, ruled_out: bool) {
+        self.prompts.rule_out_pipes(ruled_out);
+    }
+
     /// Folds what this look tells of prompts and of hung restarts.
     pub(super) fn observe_waits(&mut self, snapshot: &ServerSnapshot, events: &mut Vec<Event>) {
         let written = snapshot.traces.iter().filter(|it| it.kind == TraceKind::PidFileWritten);
@@ -48,7 +53,8 @@ impl ServerTracker {
         };
         match parent.processes.seen() {
             Some(table) if restarting && !table.catches_crashes => {
-                Asker::Reading(up.id, &table.waiting)
+                let resumed = parent.pid_file.map(|stamp| snapshot.at.at_wall(stamp.written));
+                Asker::Reading(up.id, &table.waiting, resumed)
             }
             Some(table) => Asker::Running(up.id, &table.waiting),
             None => Asker::Unseen,
