@@ -118,8 +118,12 @@ impl Failed {
             }
             // Somebody ended it: what it had said before did not.
             Some(ExitStatus::Signal(_)) => (self.reason_without_words(), None),
-            Some(ExitStatus::Code(_)) | None if told != FailureReason::Unknown => (told, detail),
-            Some(ExitStatus::Code(_)) | None => (self.reason_without_words(), detail),
+            // It gave up by itself, of what is told or is lost: not of what it had waited for.
+            Some(ExitStatus::Code(_)) => (told, detail),
+            None if told != FailureReason::Unknown => (told, detail),
+            // As far as can be known: httpd that gives up mostly says why, and whoever ends what
+            // hangs or prompts gives it no time to.
+            None => (self.reason_without_words(), detail),
         }
     }
 
@@ -157,7 +161,7 @@ mod tests {
             event::{Event, RestartType, StopType},
             snapshot::TraceKind,
         },
-        track::fixture::{Story, process},
+        track::fixture::{Story, after, process},
     };
 
     const LIMIT: u64 = 60_000;
@@ -214,6 +218,22 @@ mod tests {
             ends(&mut story, at, Some(ExitStatus::Signal(signal)));
             let events = story.look(at + 1);
             assert_eq!(failures(&events).first().map(|it| it.0), Some(reason), "{signal}");
+        }
+    }
+
+    #[test]
+    fn a_parent_that_gave_up_by_itself_without_words_failed_for_an_unknown_reason() {
+        let began = after(3000);
+        for (hung, prompting, unseen) in
+            [(false, true, FailureReason::Passphrase), (true, false, FailureReason::Timeout)]
+        {
+            let restart = FailedRestart { began, hung, prompting };
+            let (parent, ended) = (process(1, 0).pid, began);
+            let failed = |status| Failed { restart, parent, ended, status };
+            let reason = |status| failed(status).reason(&Words::default()).0;
+            assert_eq!(reason(Some(ExitStatus::Code(1))), FailureReason::Unknown);
+            assert_eq!(reason(Some(ExitStatus::Signal(9))), unseen);
+            assert_eq!(reason(None), unseen, "nobody may know its exit status");
         }
     }
 

@@ -185,6 +185,7 @@ impl ServerTracker {
         self.observe_children(snapshot, &restarts, &mut events);
         // Before it is made good.
         self.explain_stops(snapshot, &mut events);
+        events.extend(self.children.explain(snapshot.at, self.restart_since().is_some()));
         self.notice_full_restart(snapshot, &mut events);
         self.notice_stop(&events);
         self.observe_waits(snapshot, &mut events);
@@ -227,7 +228,7 @@ impl ServerTracker {
         });
         let served = up.full.is_none();
         self.end_drains(snapshot, at, events);
-        self.children.parent_ended(at);
+        self.children.parent_ended(self.parents, at);
         self.claims.parent_ended(at, opened);
         self.status = StatusTracker::default();
         // A parent that never served leaves the server as its predecessor did.
@@ -296,11 +297,14 @@ impl ServerTracker {
                     RestartType::Graceful => self.children.sent_away(*began),
                     RestartType::Full | RestartType::Unknown => {}
                 }
+                let told_by_scoreboard = self.inferred.is_none() && *kind != RestartType::Unknown;
+                if !told_by_scoreboard && *kind != RestartType::Graceful {
+                    self.children.killed_by_parent(*began);
+                }
             }
         }
         let undecided = self.restart_since().is_some();
         self.observe_drains(snapshot, &departures, restarts, undecided, events);
-        events.extend(self.children.explain(snapshot.at, undecided));
     }
 
     fn observe_drains(
@@ -324,6 +328,8 @@ impl ServerTracker {
             .filter(|left| own(&left.descent))
             .map(|left| (left.descent.generation, left.at))
             .collect();
+        // A stop, which ends the old children too, begins with the others.
+        let undecided = undecided || self.running.is_some_and(|it| !living.contains_key(&it));
         let placements = self.placements(snapshot);
         let named: Vec<Generation> = placements.values().map(|place| place.generation).collect();
         events.extend(self.drains.observe(&Census {

@@ -6,7 +6,7 @@ use super::ServerTracker;
 use crate::{
     model::{
         event::Event,
-        process::ProcessState,
+        process::{ExitStatus, ProcessState},
         snapshot::{Part, ServerSnapshot, TraceKind},
         time::Moment,
     },
@@ -26,9 +26,15 @@ impl ServerTracker {
             hearing: Hearing::of(snapshot.log.as_ref()),
             replaced: self.up.is_some(),
         });
+        let mut failed = None;
         for stop in stops {
+            if let Event::RestartFailed { kind, began, .. } = stop {
+                failed = Some((kind, began));
+            }
             if let Event::Stopped { at, .. } = stop {
                 self.words.forget_until(at);
+                let parent = self.parents - u32::from(self.up.is_some());
+                self.children.end_explained(parent, failed.take());
             }
             events.push(stop);
         }
@@ -43,12 +49,19 @@ impl ServerTracker {
     ) {
         let mut living = BTreeMap::new();
         let mut departures = Vec::new();
+        self.children.learn(&snapshot.statuses);
+        for generation in self.children.killed(self.parents, at) {
+            *living.entry(generation).or_insert(0) += 1;
+        }
         for (id, descent) in self.children.workers() {
             if descent.parent != self.parents {
                 continue;
             }
             let exits = snapshot.traces.iter().filter(|it| it.kind == TraceKind::Exited(*id));
-            match exits.map(|trace| trace.at).find(|exit| *exit <= at) {
+            let killed = snapshot.statuses.iter().any(|(known, status)| {
+                known == id && matches!(status, Some(ExitStatus::Signal(9 | 15)))
+            });
+            match exits.map(|trace| trace.at).find(|exit| *exit <= at && !killed) {
                 Some(exit) => departures.push((descent.generation, exit)),
                 None => *living.entry(descent.generation).or_insert(0) += 1,
             }
