@@ -19,7 +19,7 @@ use super::{
 };
 use crate::model::{
     event::Event,
-    exhaustion::Exhaustion,
+    exhaustion::{Exhaustion, SILENT_FOR},
     log::{LogCode, LogReport},
     time::Moment,
 };
@@ -28,8 +28,6 @@ use crate::model::{
 const SHORT_FOR: Duration = Duration::from_secs(3);
 /// Who is at its limit gets there again and again: that is one time.
 const ROOM_FOR: Duration = Duration::from_secs(5);
-/// httpd says that it cannot fork once in ten seconds, that its slots are full once a second.
-pub const SILENT_FOR: Duration = Duration::from_secs(60);
 
 /// What one look tells of limits.
 #[derive(Clone, Copy, Debug)]

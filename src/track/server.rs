@@ -14,7 +14,10 @@ mod straggle;
 mod survivors;
 mod waits;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     assessment::ServerAssessment,
@@ -82,6 +85,10 @@ pub struct ServerTracker {
     /// When a pid file was last written.
     written: Option<Moment>,
     words: Words,
+    /// Children that were seen stopped, or frozen under a deadly signal.
+    halted: BTreeSet<ProcessId>,
+    /// The last look that saw no restart in progress.
+    normal: Option<Moment>,
     /// The configuration was opened, and no look since has seen the parent run normally.
     opened: Option<Moment>,
     exhaustion: ExhaustionTracker,
@@ -118,6 +125,8 @@ impl ServerTracker {
             hangs: HangTracker::default(),
             written: None,
             words: Words::default(),
+            halted: BTreeSet::new(),
+            normal: None,
             opened: None,
             exhaustion: ExhaustionTracker::default(),
             serving: ServingTracker::default(),
@@ -193,6 +202,7 @@ impl ServerTracker {
         self.return_from_absence(snapshot, &mut events);
         self.assess(snapshot);
         self.remember_opening(snapshot);
+        self.notice_halted(snapshot);
         self.notice_exhaustion(snapshot, &mut events);
         events
     }
@@ -222,6 +232,7 @@ impl ServerTracker {
             at,
             restart,
             opened,
+            since: self.normal,
             written: ends::stamped_last(snapshot, TraceKind::PidFileWritten, at),
             pid_file_left: snapshot.pid_file_left,
             survived: opened.is_some_and(|opened| self.has_survivor(snapshot, opened)),
@@ -253,6 +264,7 @@ impl ServerTracker {
         self.inferred = None;
         self.first_children = UnservedTracker::new();
         self.exhaustion = ExhaustionTracker::default();
+        self.normal = Some(started);
         self.drains = DrainTracker::default();
         events.push(Event::ParentAppeared { parent: parent.id, started });
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::ServerTracker;
 use crate::{
     model::{
-        event::Event,
+        event::{Event, RestartType},
         process::{ExitStatus, ProcessState},
         snapshot::{Part, ServerSnapshot, TraceKind},
         time::Moment,
@@ -24,12 +24,13 @@ impl ServerTracker {
             statuses: &snapshot.statuses,
             words: &self.words,
             hearing: Hearing::of(snapshot.log.as_ref()),
-            replaced: self.up.is_some(),
+            successor: self.up.as_ref().map(|up| up.started),
         });
         let mut failed = None;
         for stop in stops {
             if let Event::RestartFailed { kind, began, .. } = stop {
                 failed = Some((kind, began));
+                self.spare_busy(kind);
             }
             if let Event::Stopped { at, .. } = stop {
                 self.words.forget_until(at);
@@ -37,6 +38,19 @@ impl ServerTracker {
                 self.children.end_explained(parent, failed.take());
             }
             events.push(stop);
+        }
+    }
+
+    /// Who was busy when a graceful restart failed finishes as an orphan.
+    fn spare_busy(&mut self, failed: RestartType) {
+        if failed != RestartType::Graceful {
+            return;
+        }
+        if let Some(unserved) = &mut self.unserved {
+            unserved.interrupted = 0;
+        }
+        if let Some(full) = self.up.as_mut().and_then(|up| up.full.as_mut()) {
+            full.interrupted_nobody();
         }
     }
 
@@ -89,6 +103,9 @@ impl ServerTracker {
             let lately = snapshot.at.since(*opened) < OPENED_LATELY;
             self.up.is_some() && !normal && lately && written.is_none_or(|at| at < *opened)
         });
+        if self.up.is_some() && self.opened.is_none() && self.restart_since().is_none() {
+            self.normal = Some(snapshot.at);
+        }
     }
 
     /// Says which limits were reached.

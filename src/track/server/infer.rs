@@ -3,7 +3,7 @@
 use super::ServerTracker;
 use crate::{
     model::{
-        event::Event,
+        event::{Event, RestartType},
         scoreboard::Generation,
         snapshot::{ParentSighting, Part},
         source::Why,
@@ -39,7 +39,10 @@ impl ServerTracker {
         inferred.observe(look, events, undecided);
         self.running = Some(inferred.running());
         for event in events.iter() {
-            if let Event::Restarted { kind, began, took, left: Some(left), .. } = event {
+            if let Event::Restarted { kind, began, took, left: Some(left), .. } = event
+                // Its beginning was not seen: how long nothing served is not known.
+                && (took.is_some() || *kind != RestartType::Unknown)
+            {
                 let resumed = took.map(|took| began.after(took));
                 self.first_children.restarted(*kind, *began, resumed, left.advanced_by(1));
             }
