@@ -1,5 +1,7 @@
 //! Children: which are there, of which generation, how they ended, how long generations overlapped.
 
+mod exit;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -7,21 +9,14 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use self::exit::{Exit, STOP_KILLS_WITHIN, STOP_MAY_FOLLOW, Status, crash, reason};
 use crate::model::{
-    event::{Event, ExitReason, RestartType},
+    event::{Event, RestartType},
     process::{Child, ChildRole, ExitStatus, Pid, ProcessId, ProcessState},
     scoreboard::{Generation, SlotRecord, WorkerStatus},
     snapshot::{Trace, TraceKind},
     time::Moment,
 };
-
-/// A child that exits in order may be the first that a stop ended: that is known when the parent
-/// has ended, which takes up to 10 s if another child has to be killed (AH00046, AH00047).
-const STOP_MAY_FOLLOW: Duration = Duration::from_secs(11);
-
-/// A stop that killed a child is over after that, and a hard restart opens its configuration: the
-/// parent looks for it once more, a second later (AH00047).
-const STOP_KILLS_WITHIN: Duration = Duration::from_secs(2);
 
 /// An idle child may leave before the opening of the configuration is stamped, with which a failed
 /// restart begins of which nothing else was seen.
@@ -83,24 +78,6 @@ pub struct Departure {
     pub descent: Descent,
     /// When it ended.
     pub at: Moment,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Exit {
-    at: Moment,
-    descent: Descent,
-    old: bool,
-    /// Its parent had ended before it.
-    orphaned: bool,
-    ended_by_parent: bool,
-    status: Status,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Status {
-    Awaited,
-    Known(ExitStatus),
-    Lost,
 }
 
 /// Follows the children of one server, beyond the end of a parent.
@@ -345,69 +322,16 @@ impl ChildrenTracker {
     }
 }
 
-impl Exit {
-    /// By a signal that a parent has for its children.
-    const fn was_killed(&self) -> bool {
-        matches!(self.status, Status::Known(ExitStatus::Signal(9 | 15)))
-    }
-
-    /// It ended as a parent makes its children end.
-    const fn may_be_sent_away(&self) -> bool {
-        self.was_killed() || matches!(self.status, Status::Known(ExitStatus::Code(0)))
-    }
-}
-
 pub(super) fn is_starting(slot: &SlotRecord) -> bool {
     let mut statuses = slot.workers.iter().map(|(status, _)| *status);
     statuses.all(|status| status == WorkerStatus::Starting)
-}
-
-fn reason(exit: &Exit, at: Moment, restart_in_progress: bool) -> Option<ExitReason> {
-    match exit.status {
-        Status::Awaited => None,
-        Status::Lost => Some(ExitReason::Unknown),
-        Status::Known(ExitStatus::Signal(11)) => Some(ExitReason::Segv),
-        Status::Known(ExitStatus::Signal(6)) => Some(ExitReason::Abort),
-        Status::Known(ExitStatus::Signal(9 | 15)) if exit.ended_by_parent => {
-            Some(ExitReason::Terminated)
-        }
-        // The last rung of a hard restart's ladder is SIGKILL, those before are SIGTERM.
-        Status::Known(ExitStatus::Signal(9 | 15)) if restart_in_progress => None,
-        // Those of a stop too.
-        Status::Known(ExitStatus::Signal(9 | 15)) if at.since(exit.at) < STOP_KILLS_WITHIN => None,
-        Status::Known(ExitStatus::Signal(9)) => Some(ExitReason::Killed),
-        Status::Known(ExitStatus::Signal(_)) => Some(ExitReason::Signal),
-        Status::Known(ExitStatus::Code(0)) if exit.ended_by_parent => Some(ExitReason::Terminated),
-        Status::Known(ExitStatus::Code(0)) if restart_in_progress => None,
-        Status::Known(ExitStatus::Code(0)) if exit.old => Some(ExitReason::Drained),
-        Status::Known(ExitStatus::Code(0)) if at.since(exit.at) < STOP_MAY_FOLLOW => None,
-        Status::Known(ExitStatus::Code(0)) => Some(ExitReason::Recycled),
-        Status::Known(ExitStatus::Code(_)) => Some(ExitReason::Fatal),
-    }
-}
-
-/// The signal, if it ended a child that nobody wanted to end. Whoever kills an orphan wants that:
-/// those of event and worker end in no other way.
-fn crash(exit: &Exit, reason: ExitReason) -> Option<u8> {
-    let Status::Known(ExitStatus::Signal(signal)) = exit.status else { return None };
-    let crashed = match reason {
-        ExitReason::Segv | ExitReason::Abort => true,
-        ExitReason::Killed => !exit.orphaned,
-        ExitReason::Signal => ExitStatus::is_crash(signal),
-        ExitReason::Drained
-        | ExitReason::Recycled
-        | ExitReason::Fatal
-        | ExitReason::Terminated
-        | ExitReason::Unknown => false,
-    };
-    crashed.then_some(signal)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        model::event::DrainOutcome,
+        model::event::{DrainOutcome, ExitReason},
         track::fixture::{Story, after, process},
     };
 

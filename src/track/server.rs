@@ -40,7 +40,7 @@ use super::{
     witness::{WitnessChange, WitnessTracker},
 };
 use crate::model::{
-    event::{Event, RestartType},
+    event::Event,
     process::{Child, ProcessId},
     scoreboard::{Generation, Scoreboard},
     snapshot::{Part, ServerSnapshot, TraceKind},
@@ -302,19 +302,7 @@ impl ServerTracker {
             statuses: &snapshot.statuses,
         });
         events.extend(changes);
-        for restart in restarts {
-            if let Event::Restarted { kind, began, .. } = restart {
-                match kind {
-                    RestartType::Hard => self.children.ended_by_parent(*began),
-                    RestartType::Graceful => self.children.sent_away(*began),
-                    RestartType::Full | RestartType::Unknown => {}
-                }
-                let told_by_scoreboard = self.inferred.is_none() && *kind != RestartType::Unknown;
-                if !told_by_scoreboard && *kind != RestartType::Graceful {
-                    self.children.killed_by_parent(*began);
-                }
-            }
-        }
+        self.explain_exits(restarts);
         let undecided = self.restart_since().is_some();
         self.observe_drains(snapshot, &departures, restarts, undecided, events);
     }

@@ -169,7 +169,7 @@ impl Ending {
             return events;
         };
         let decided = self.status.is_some() && failed.is_decided(inquest.words, inquest.hearing);
-        if !decided && !inquest.successor.is_some() && inquest.at < decided_at(at) {
+        if !decided && inquest.successor.is_none() && inquest.at < decided_at(at) {
             return Vec::new();
         }
         let (reason, detail) = failed.reason(inquest.words);

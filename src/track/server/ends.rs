@@ -41,6 +41,23 @@ impl ServerTracker {
         }
     }
 
+    /// What these restarts made of children that ended.
+    pub(super) fn explain_exits(&mut self, restarts: &[Event]) {
+        for restart in restarts {
+            if let Event::Restarted { kind, began, .. } = restart {
+                match kind {
+                    RestartType::Hard => self.children.ended_by_parent(*began),
+                    RestartType::Graceful => self.children.sent_away(*began),
+                    RestartType::Full | RestartType::Unknown => {}
+                }
+                let told_by_scoreboard = self.inferred.is_none() && *kind != RestartType::Unknown;
+                if !told_by_scoreboard && *kind != RestartType::Graceful {
+                    self.children.killed_by_parent(*began);
+                }
+            }
+        }
+    }
+
     /// Who was busy when a graceful restart failed finishes as an orphan.
     fn spare_busy(&mut self, failed: RestartType) {
         if failed != RestartType::Graceful {
