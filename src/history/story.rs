@@ -7,7 +7,7 @@
 //! end of the log after words that httpd does not go on after; a parent that was killed from the
 //! start of the next one, which is then unclean.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     calendar::Instant,
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::model::{
     event::{RestartType, StopType},
-    exhaustion::Exhaustion,
+    exhaustion::{Exhaustion, SILENT_FOR},
     hang::{Dialog, HangCause},
     journal::{Entry, Outcome, Restart, Start, What},
     process::Pid,
@@ -24,8 +24,6 @@ use crate::model::{
     time::Timestamp,
 };
 
-/// Lines about a limit come every second, or every ten, for as long as it lasts.
-const GONE_AFTER: i64 = 30_000_000;
 /// Parents that stop gracefully, and those that were never heard of again.
 const MOST_PARENTS: usize = 16;
 /// What is held back for the sake of the order: a restart may never end.
@@ -255,7 +253,8 @@ impl Story {
             self.limits.push((what, at));
             return self.tell(at, What::Exhausted { what });
         };
-        if at.as_micros().saturating_sub(before.as_micros()) > GONE_AFTER {
+        let silent = at.as_micros().saturating_sub(before.as_micros());
+        if Duration::from_micros(u64::try_from(silent).unwrap_or(0)) > SILENT_FOR {
             self.tell(at, What::Exhausted { what });
         }
     }

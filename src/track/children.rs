@@ -1,5 +1,7 @@
 //! Children: which are there, of which generation, how they ended, how long generations overlapped.
 
+mod exit;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -7,21 +9,18 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use self::exit::{Exit, STOP_KILLS_WITHIN, STOP_MAY_FOLLOW, Status, crash, reason};
 use crate::model::{
-    event::{Event, ExitReason},
+    event::{Event, RestartType},
     process::{Child, ChildRole, ExitStatus, Pid, ProcessId, ProcessState},
     scoreboard::{Generation, SlotRecord, WorkerStatus},
     snapshot::{Trace, TraceKind},
     time::Moment,
 };
 
-/// A child that exits in order may be the first that a stop ended: that is known when the parent
-/// has ended, which takes up to 10 s if another child has to be killed (AH00046, AH00047).
-const STOP_MAY_FOLLOW: Duration = Duration::from_secs(11);
-
-/// A stop that killed a child is over after that: the parent looks for it once more, a second
-/// later (AH00047).
-const STOP_KILLS_WITHIN: Duration = Duration::from_secs(2);
+/// An idle child may leave before the opening of the configuration is stamped, with which a failed
+/// restart begins of which nothing else was seen.
+const SENT_AWAY_BEFORE: Duration = Duration::from_millis(250);
 
 /// What one look says about children.
 #[derive(Clone, Copy, Debug)]
@@ -81,23 +80,6 @@ pub struct Departure {
     pub at: Moment,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Exit {
-    at: Moment,
-    old: bool,
-    /// Its parent had ended before it.
-    orphaned: bool,
-    ended_by_parent: bool,
-    status: Status,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Status {
-    Awaited,
-    Known(ExitStatus),
-    Lost,
-}
-
 /// Follows the children of one server, beyond the end of a parent.
 #[derive(Clone, Debug, Default)]
 pub struct ChildrenTracker {
@@ -106,9 +88,14 @@ pub struct ChildrenTracker {
     overlap_since: Option<Moment>,
     /// Children were seen before: those that appear now were started.
     counts_starts: bool,
-    parent_ended: Option<Moment>,
+    /// The last parent that ended, and when.
+    parent_ended: Option<(u32, Moment)>,
     /// The last parent that ended and left children.
     bereft: Option<u32>,
+    /// Why the last parent ended is not known yet.
+    unexplained: bool,
+    /// The last parent whose graceful restart failed: who is busy then finishes as an orphan.
+    adrift: Option<u32>,
 }
 
 impl ChildrenTracker {
@@ -137,17 +124,22 @@ impl ChildrenTracker {
         let departures = self.depart(nursery);
         self.arrive(nursery, first, &mut events);
         events.extend(self.overlap(nursery.at, first, &departures));
-        for (id, status) in nursery.statuses {
-            if let Some(exit) = self.exits.get_mut(id) {
-                exit.status = status.map_or(Status::Lost, Status::Known);
-            }
-        }
+        self.learn(nursery.statuses);
         (events, departures)
     }
 
     /// The parent ended these children itself: a hard restart that began then, or a stop.
     pub fn ended_by_parent(&mut self, since: Moment) {
         for exit in self.exits.values_mut().filter(|exit| exit.at >= since) {
+            exit.ended_by_parent = true;
+        }
+    }
+
+    /// The type of a restart that began then was not told by a scoreboard: the children that were
+    /// killed until then were by its ladder, which ends where the configuration is opened.
+    pub fn killed_by_parent(&mut self, since: Moment) {
+        let killed = self.exits.values_mut().filter(|exit| exit.was_killed());
+        for exit in killed.filter(|exit| exit.at.after(STOP_KILLS_WITHIN) >= since) {
             exit.ended_by_parent = true;
         }
     }
@@ -161,21 +153,60 @@ impl ChildrenTracker {
     }
 
     /// The parent has ended: what leaves about then leaves because of it.
-    pub fn parent_ended(&mut self, at: Moment) {
-        self.parent_ended = Some(at);
+    pub fn parent_ended(&mut self, parent: u32, at: Moment) {
+        self.parent_ended = Some((parent, at));
+        self.unexplained = true;
         self.bereft = self.bereft.max(self.workers.values().map(|descent| descent.parent).max());
+    }
+
+    /// It is known why that parent of the server ended: a restart of this type that began then
+    /// failed, or else it was stopped.
+    pub fn end_explained(&mut self, parent: u32, failed: Option<(RestartType, Moment)>) {
+        self.unexplained = false;
+        let Some((kind, began)) = failed else { return };
+        let graceful = kind == RestartType::Graceful;
+        self.adrift = Some(parent).filter(|_| graceful);
+        let exits = self.exits.values_mut().filter(|exit| exit.descent.parent == parent);
+        for exit in exits.filter(|exit| exit.at.after(SENT_AWAY_BEFORE) >= began) {
+            exit.old = graceful;
+        }
+    }
+
+    /// The generation of each child of this parent that was killed shortly before that moment.
+    pub fn killed(&self, parent: u32, at: Moment) -> impl Iterator<Item = Generation> {
+        let killed = self.exits.values().filter(move |exit| {
+            let descends = exit.descent.parent == parent;
+            descends && exit.was_killed() && at.since(exit.at) < STOP_KILLS_WITHIN
+        });
+        killed.map(|exit| exit.descent.generation)
+    }
+
+    /// Takes exit statuses that were learned.
+    pub fn learn(&mut self, statuses: &[(ProcessId, Option<ExitStatus>)]) {
+        for (id, status) in statuses {
+            if let Some(exit) = self.exits.get_mut(id) {
+                exit.status = status.map_or(Status::Lost, Status::Known);
+            }
+        }
     }
 
     /// Says why children ended, as far as it is decided: not in the middle of a restart, whose
     /// type is not known yet.
     pub fn explain(&mut self, at: Moment, restart_in_progress: bool) -> Vec<Event> {
         let mut events = Vec::new();
-        let parent_ended = self.parent_ended;
+        let (adrift, unexplained) = (self.adrift, self.unexplained);
+        let ended = self.parent_ended;
         self.exits.retain(|_, exit| {
-            exit.ended_by_parent |= !exit.old
-                && parent_ended.is_some_and(|ended| {
-                    ended.since(exit.at).max(exit.at.since(ended)) < STOP_MAY_FOLLOW
-                });
+            let ended = ended.filter(|(parent, _)| *parent == exit.descent.parent);
+            let apart = ended.map(|(_, ended)| ended.since(exit.at).max(exit.at.since(ended)));
+            let near = apart.is_some_and(|apart| apart < STOP_MAY_FOLLOW);
+            if near && unexplained && exit.may_be_sent_away() && at.since(exit.at) < STOP_MAY_FOLLOW
+            {
+                return true;
+            }
+            // Whoever finishes as an orphan of a graceful restart that failed is nobody's.
+            let free = exit.orphaned && adrift == Some(exit.descent.parent);
+            exit.ended_by_parent |= near && !free && (exit.was_killed() || !exit.old);
             let reason = reason(exit, at, restart_in_progress);
             if let Some(reason) = reason {
                 events.push(Event::ChildExited { reason });
@@ -212,19 +243,21 @@ impl ChildrenTracker {
         }
         let mut departures = Vec::new();
         let exits = &mut self.exits;
-        let (bereft, parent_ended) = (self.bereft, self.parent_ended);
+        let (bereft, parent_ended, adrift) = (self.bereft, self.parent_ended, self.adrift);
         let is_orphan = |descent: &Descent, at: Moment| {
-            bereft >= Some(descent.parent) && parent_ended.is_some_and(|ended| ended < at)
+            bereft >= Some(descent.parent) && parent_ended.is_some_and(|(_, ended)| ended < at)
         };
         self.workers.retain(|id, descent| {
             let gone = living.as_ref().is_some_and(|living| !living.contains(id));
             let at = stamped.get(id).copied().or_else(|| gone.then_some(nursery.at));
             if let Some(at) = at {
                 let old = nursery.running.is_some_and(|running| *descent < running);
+                let old = old || adrift == Some(descent.parent);
                 let (orphaned, status) = (is_orphan(descent, at), Status::Awaited);
-                let exit = Exit { at, old, orphaned, ended_by_parent: false, status };
+                let descent = *descent;
+                let exit = Exit { at, descent, old, orphaned, ended_by_parent: false, status };
                 exits.insert(*id, exit);
-                departures.push(Departure { descent: *descent, at });
+                departures.push(Departure { descent, at });
             }
             at.is_none()
         });
@@ -255,7 +288,7 @@ impl ChildrenTracker {
                 // It came and went since the last look, and is not reaped yet.
                 let old = descent < running;
                 let (at, orphaned, status) = (nursery.at, false, Status::Awaited);
-                let exit = Exit { at, old, orphaned, ended_by_parent: false, status };
+                let exit = Exit { at, descent, old, orphaned, ended_by_parent: false, status };
                 self.exits.insert(child.id, exit);
                 started += 1;
             }
@@ -294,51 +327,13 @@ pub(super) fn is_starting(slot: &SlotRecord) -> bool {
     statuses.all(|status| status == WorkerStatus::Starting)
 }
 
-fn reason(exit: &Exit, at: Moment, restart_in_progress: bool) -> Option<ExitReason> {
-    match exit.status {
-        Status::Awaited => None,
-        Status::Lost => Some(ExitReason::Unknown),
-        Status::Known(ExitStatus::Signal(11)) => Some(ExitReason::Segv),
-        Status::Known(ExitStatus::Signal(6)) => Some(ExitReason::Abort),
-        Status::Known(ExitStatus::Signal(9)) if exit.ended_by_parent => {
-            Some(ExitReason::Terminated)
-        }
-        // The last rung of a hard restart's ladder is SIGKILL.
-        Status::Known(ExitStatus::Signal(9)) if restart_in_progress => None,
-        // That of a stop too.
-        Status::Known(ExitStatus::Signal(9)) if at.since(exit.at) < STOP_KILLS_WITHIN => None,
-        Status::Known(ExitStatus::Signal(9)) => Some(ExitReason::Killed),
-        Status::Known(ExitStatus::Signal(_)) => Some(ExitReason::Signal),
-        Status::Known(ExitStatus::Code(0)) if exit.ended_by_parent => Some(ExitReason::Terminated),
-        Status::Known(ExitStatus::Code(0)) if restart_in_progress => None,
-        Status::Known(ExitStatus::Code(0)) if exit.old => Some(ExitReason::Drained),
-        Status::Known(ExitStatus::Code(0)) if at.since(exit.at) < STOP_MAY_FOLLOW => None,
-        Status::Known(ExitStatus::Code(0)) => Some(ExitReason::Recycled),
-        Status::Known(ExitStatus::Code(_)) => Some(ExitReason::Fatal),
-    }
-}
-
-/// The signal, if it ended a child that nobody wanted to end. Whoever kills an orphan wants that:
-/// those of event and worker end in no other way.
-fn crash(exit: &Exit, reason: ExitReason) -> Option<u8> {
-    let Status::Known(ExitStatus::Signal(signal)) = exit.status else { return None };
-    let crashed = match reason {
-        ExitReason::Segv | ExitReason::Abort => true,
-        ExitReason::Killed => !exit.orphaned,
-        ExitReason::Signal => ExitStatus::is_crash(signal),
-        ExitReason::Drained
-        | ExitReason::Recycled
-        | ExitReason::Fatal
-        | ExitReason::Terminated
-        | ExitReason::Unknown => false,
-    };
-    crashed.then_some(signal)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::track::fixture::{Story, after, process};
+    use crate::{
+        model::event::{DrainOutcome, ExitReason},
+        track::fixture::{Story, after, process},
+    };
 
     #[test]
     fn a_child_that_ends_is_told_why_once_that_is_decided() {
@@ -408,6 +403,97 @@ mod tests {
         assert!(!events.iter().any(|event| matches!(event, Event::ChildCrashed { .. })));
     }
 
+    fn crashes(events: &[Event]) -> usize {
+        events.iter().filter(|event| matches!(event, Event::ChildCrashed { .. })).count()
+    }
+
+    #[test]
+    fn an_old_child_that_a_stop_kills_has_neither_crashed_nor_drained() {
+        let mut story = Story::of_a_running_httpd();
+        story.reads_configuration(3001, 3004);
+        story.generation = 1;
+        story.children.push((13, 3005, 1));
+        story.look(3100);
+        story.exit(12, 3200, ExitStatus::Code(0));
+        story.look(3201);
+        // SIGTERM at 5 s, and 9 s later SIGKILL for who is busy.
+        story.exit(13, 5100, ExitStatus::Code(0));
+        let mut events = story.look(5101);
+        story.exit(11, 14_300, ExitStatus::Signal(9));
+        events.extend(story.look(14_301));
+        story.trace(14_350, TraceKind::PidFileRemoved);
+        story.ended(process(1, 0), 14_351, Some(ExitStatus::Code(0)));
+        story.parent = None;
+        events.extend(story.look(14_352));
+        events.extend(story.look(20_000));
+        assert_eq!(crashes(&events), 0, "{:?}", story.tally.child_exits);
+        assert_eq!(story.tally.child_exits[&ExitReason::Terminated], 2);
+        assert_eq!(story.tally.drains[&DrainOutcome::Interrupted].count(), 1);
+        assert_eq!(story.tally.drains[&DrainOutcome::Drained].count(), 0);
+    }
+
+    /// A restart that failed, of which a look saw the beginning or not, and how the children ended:
+    /// one in order, the other by this status, before or after the configuration was opened.
+    fn failed(seen: bool, last: (u64, ExitStatus)) -> BTreeMap<ExitReason, u64> {
+        let mut story = Story::of_a_running_httpd();
+        story.generation = i32::from(seen);
+        story.exit(12, last.0.min(4990), ExitStatus::Code(0));
+        if seen {
+            story.look(4995);
+        }
+        let (at, status) = last;
+        if at < 5000 {
+            story.exit(11, at, status);
+            if seen {
+                story.look(4998);
+            }
+        }
+        story.trace(5000, TraceKind::ConfigOpened);
+        if at > 5000 {
+            story.exit(11, at, status);
+        }
+        story.ended(process(1, 0), 5010, Some(ExitStatus::Code(1)));
+        story.parent = None;
+        let mut events = story.look(5020);
+        events.extend(story.look(6100));
+        events.extend(story.look(17_000));
+        assert_eq!(crashes(&events), 0);
+        assert_eq!(story.tally.failures.values().sum::<u64>(), 1);
+        story.tally.child_exits.into_iter().filter(|(_, count)| *count > 0).collect()
+    }
+
+    #[test]
+    fn why_children_ended_in_a_restart_that_failed_does_not_depend_on_looks() {
+        for seen in [false, true] {
+            let left = ExitStatus::Code(0);
+            let hard = [(ExitReason::Terminated, 2)];
+            assert_eq!(failed(seen, (4996, left)), hard.into(), "{seen}");
+            assert_eq!(failed(seen, (4996, ExitStatus::Signal(9))), hard.into(), "{seen}");
+            let graceful = [(ExitReason::Drained, 2)];
+            assert_eq!(failed(seen, (5005, left)), graceful.into(), "{seen}");
+        }
+    }
+
+    #[test]
+    fn the_ladder_of_a_hard_restart_without_a_scoreboard_crashes_nobody() {
+        let mut story = Story::of_a_running_httpd();
+        (story.scoreboard, story.generation) = (None, 0);
+        for second in 3..12 {
+            story.look(second * 1000);
+        }
+        story.exit(11, 12_500, ExitStatus::Signal(9));
+        let mut events = story.look(12_501);
+        story.exit(12, 12_502, ExitStatus::Signal(15));
+        story.reads_configuration(12_520, 12_524);
+        story.children = vec![(13, 12_530, 0), (14, 12_530, 0)];
+        events.extend(story.look(12_550));
+        events.extend(story.look(13_550));
+        events.extend(story.look(25_000));
+        assert_eq!(story.tally.restarts.values().sum::<u64>(), 1);
+        assert_eq!(crashes(&events), 0, "{events:?}");
+        assert_eq!(story.tally.child_exits[&ExitReason::Terminated], 2);
+    }
+
     #[test]
     fn a_new_parents_children_do_not_make_those_of_the_old_one_current() {
         let mut story = Story::of_a_running_httpd();
@@ -431,7 +517,7 @@ mod tests {
         let children = assessment.children.unwrap();
         assert_eq!((children.current, children.old), (1, 1));
         assert_eq!(assessment.generations, Some(2));
-        assert_eq!(story.tally.restarts[&crate::model::event::RestartType::Full], 1);
+        assert_eq!(story.tally.restarts[&RestartType::Full], 1);
     }
 
     #[test]

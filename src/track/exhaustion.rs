@@ -5,7 +5,7 @@
 //!   enough ───────────────────────────────────────────────────────────▶ reached
 //!      ▲                                                                   │
 //!      └───────────────────────────────────────────────────────────────────┘
-//!        the slots have shown room for five seconds; unseen, no line for a minute
+//!        the slots have shown room for five seconds; what they do not tell: no line for a minute
 //! ```
 //!
 //! A line alone is enough to tell of it, which changes nothing that is believed: httpd says "server
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::model::{
     event::Event,
-    exhaustion::Exhaustion,
+    exhaustion::{Exhaustion, SILENT_FOR},
     log::{LogCode, LogReport},
     time::Moment,
 };
@@ -28,8 +28,6 @@ use crate::model::{
 const SHORT_FOR: Duration = Duration::from_secs(3);
 /// Who is at its limit gets there again and again: that is one time.
 const ROOM_FOR: Duration = Duration::from_secs(5);
-/// httpd says that it cannot fork once in ten seconds, that its slots are full once a second.
-const SILENT_FOR: Duration = Duration::from_secs(60);
 
 /// What one look tells of limits.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +72,7 @@ impl ExhaustionTracker {
                 *what == Exhaustion::MaxRequestWorkers && short == Some(Exhaustion::Scoreboard);
             let told = said.contains(what) && !other;
             let state = self.states.get(what).copied();
-            let next = next(state, limits, told, short == Some(*what));
+            let next = next(*what, state, limits, told, short == Some(*what));
             if let Some(State::Reached(_)) = next
                 && !matches!(state, Some(State::Reached(_)))
             {
@@ -108,9 +106,16 @@ impl State {
     }
 }
 
-fn next(state: Option<State>, limits: &Limits<'_>, told: bool, short: bool) -> Option<State> {
+fn next(
+    what: Exhaustion,
+    state: Option<State>,
+    limits: &Limits<'_>,
+    told: bool,
+    short: bool,
+) -> Option<State> {
     let at = limits.at;
-    let patience = if limits.board.is_some() { ROOM_FOR } else { SILENT_FOR };
+    let by_slots = limits.board.is_some() && is_told_by_slots(what);
+    let patience = if by_slots { ROOM_FOR } else { SILENT_FOR };
     match state {
         _ if told => Some(State::Reached(at)),
         None if short => Some(State::Suspected(at)),
@@ -121,6 +126,14 @@ fn next(state: Option<State>, limits: &Limits<'_>, told: bool, short: bool) -> O
         Some(State::Reached(_)) if short => Some(State::Reached(at)),
         Some(State::Reached(last)) if at.since(last) < patience => Some(State::Reached(last)),
         None | Some(State::Suspected(_) | State::Reached(_)) => None,
+    }
+}
+
+/// Room for workers says nothing of room for anything else.
+const fn is_told_by_slots(what: Exhaustion) -> bool {
+    match what {
+        Exhaustion::MaxRequestWorkers | Exhaustion::Scoreboard => true,
+        Exhaustion::Fork | Exhaustion::Fds | Exhaustion::Semaphores | Exhaustion::Address => false,
     }
 }
 
@@ -261,6 +274,17 @@ mod tests {
         }
         assert_eq!(told.look(151, None, None), []);
         assert_eq!(told.look(152, None, Some(&line)), [(152, Exhaustion::Fork)]);
+    }
+
+    #[test]
+    fn a_fork_that_goes_on_failing_is_told_once_where_slots_are_read_too() {
+        let mut told = Told(ExhaustionTracker::default());
+        let (line, idle) = (says(LogCode::Ah00481), board(5, 15, ROOMY));
+        assert_eq!(told.look(1, Some(&idle), Some(&line)), [(1, Exhaustion::Fork)]);
+        for second in 2..62 {
+            let report = (second % 10 == 1).then_some(&line);
+            assert_eq!(told.look(second, Some(&idle), report), []);
+        }
     }
 
     #[test]

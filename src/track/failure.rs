@@ -28,6 +28,9 @@ const STAMPED_WITHIN: Duration = Duration::from_millis(250);
 /// the reason within two seconds.
 const AWAITED: Duration = Duration::from_secs(1);
 
+/// By which the parent says, under event, worker and prefork, that it took a restart's signal.
+const RESTARTS: [&str; 6] = ["AH00493", "AH00494", "AH00297", "AH00298", "AH00171", "AH00173"];
+
 /// A restart that its parent's end cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedRestart {
@@ -73,6 +76,9 @@ impl Hearing {
 pub struct Failed {
     /// The restart.
     pub restart: FailedRestart,
+    /// The last look that saw no restart in progress, if there was one: whatever was said after it
+    /// may be of this restart, whose traces may be stamped late.
+    pub since: Option<Moment>,
     /// Whose lines count.
     pub parent: Pid,
     /// When it ended.
@@ -96,21 +102,51 @@ impl Words {
     }
 
     /// What the parent may have said of its failure: its own lines, and those that bear no number.
-    fn of(&self, failed: &Failed) -> impl Iterator<Item = &Saying> {
-        let Failed { restart, parent, ended, .. } = *failed;
-        self.said.iter().filter(move |saying| {
-            saying.pid.is_none_or(|pid| pid == parent)
-                && saying.before.after(STAMPED_WITHIN) >= restart.began
-                && saying.after <= ended
-        })
+    ///
+    /// Of these, what came after its own line of taking a restart's signal, if there is one, and of
+    /// what is left what its pid proves best.
+    fn of(&self, failed: &Failed) -> Vec<&Saying> {
+        let Failed { restart, since, parent, ended, .. } = *failed;
+        let in_time = |saying: &&Saying| {
+            let late = saying.before.after(STAMPED_WITHIN) >= restart.began;
+            let after = since.map_or(late, |since| late || saying.before >= since);
+            after && saying.after <= ended && saying.pid.is_none_or(|pid| pid == parent)
+        };
+        let said: Vec<&Saying> = self.said.iter().filter(in_time).collect();
+        let marker = said.iter().rposition(|saying| saying.pid.is_some() && is_marker(saying));
+        let after = said.iter().skip(marker.map_or(0, |marker| marker + 1));
+        let after: Vec<&Saying> = after.copied().filter(|saying| !is_marker(saying)).collect();
+        let has_reason = after.iter().any(|saying| saying.reason.is_some());
+        let said = said.into_iter().filter(|saying| !is_marker(saying));
+        likeliest(if has_reason { after } else { said.collect() })
     }
+}
+
+/// A line by which a parent says that it restarts; it only parts what is said after from before.
+fn is_marker(saying: &Saying) -> bool {
+    saying.reason.is_none() && RESTARTS.iter().any(|code| saying.text.starts_with(code))
+}
+
+/// Raw lines may be anybody's: those that bear the parent's number come first, and of raw ones with
+/// several reasons the last, after which the parent ended.
+fn likeliest(mut said: Vec<&Saying>) -> Vec<&Saying> {
+    let reason =
+        |saying: &Saying| saying.reason.filter(|reason| *reason != FailureReason::Passphrase);
+    if said.iter().any(|saying| saying.pid.is_some() && reason(saying).is_some()) {
+        said.retain(|saying| saying.pid.is_some());
+        return said;
+    }
+    let last = said.iter().rev().find_map(|saying| reason(saying));
+    let other = said.iter().rposition(|saying| reason(saying).is_some() && reason(saying) != last);
+    said.split_off(other.map_or(0, |other| other + 1))
 }
 
 impl Failed {
     /// Why, and httpd's own words if those are why.
     #[must_use]
     pub fn reason(&self, words: &Words) -> (FailureReason, Option<String>) {
-        let said = words.of(self).map(|saying| (saying.reason, saying.text.as_str()));
+        let said = words.of(self);
+        let said = said.iter().map(|saying| (saying.reason, saying.text.as_str()));
         let (told, detail) = verdict(said);
         match self.status {
             Some(ExitStatus::Signal(signal)) if ExitStatus::is_crash(signal) => {
@@ -118,8 +154,12 @@ impl Failed {
             }
             // Somebody ended it: what it had said before did not.
             Some(ExitStatus::Signal(_)) => (self.reason_without_words(), None),
-            Some(ExitStatus::Code(_)) | None if told != FailureReason::Unknown => (told, detail),
-            Some(ExitStatus::Code(_)) | None => (self.reason_without_words(), detail),
+            // It gave up by itself, of what is told or is lost: not of what it had waited for.
+            Some(ExitStatus::Code(_)) => (told, detail),
+            None if told != FailureReason::Unknown => (told, detail),
+            // As far as can be known: httpd that gives up mostly says why, and whoever ends what
+            // hangs or prompts gives it no time to.
+            None => (self.reason_without_words(), detail),
         }
     }
 
@@ -138,7 +178,7 @@ impl Failed {
             (Some(ExitStatus::Signal(_)), _) | (_, Hearing::Deaf) => true,
             (_, Hearing::Late) => false,
             // Its words were there before it ended, and the log was read after that.
-            (_, Hearing::Read) => words.of(self).any(|saying| saying.reason.is_some()),
+            (_, Hearing::Read) => words.of(self).iter().any(|saying| saying.reason.is_some()),
         }
     }
 }
@@ -157,7 +197,7 @@ mod tests {
             event::{Event, RestartType, StopType},
             snapshot::TraceKind,
         },
-        track::fixture::{Story, process},
+        track::fixture::{Story, after, process},
     };
 
     const LIMIT: u64 = 60_000;
@@ -189,7 +229,7 @@ mod tests {
     fn the_words_and_the_exit_code_tell_why() {
         let mut story = restarting();
         story.says(3002, Some(7), FailureReason::Module, "a child's");
-        story.says(2000, None, FailureReason::Module, "of another time");
+        story.says(1990, None, FailureReason::Module, "of another time");
         story.says(3003, None, FailureReason::Config, "AH00526: Syntax error");
         ends(&mut story, 3005, Some(ExitStatus::Code(1)));
         let events = story.look(3006);
@@ -215,6 +255,88 @@ mod tests {
             let events = story.look(at + 1);
             assert_eq!(failures(&events).first().map(|it| it.0), Some(reason), "{signal}");
         }
+    }
+
+    #[test]
+    fn a_parent_that_gave_up_by_itself_without_words_failed_for_an_unknown_reason() {
+        let began = after(3000);
+        for (hung, prompting, unseen) in
+            [(false, true, FailureReason::Passphrase), (true, false, FailureReason::Timeout)]
+        {
+            let restart = FailedRestart { began, hung, prompting };
+            let (parent, ended) = (process(1, 0).pid, began);
+            let failed = |status| Failed { restart, since: None, parent, ended, status };
+            let reason = |status| failed(status).reason(&Words::default()).0;
+            assert_eq!(reason(Some(ExitStatus::Code(1))), FailureReason::Unknown);
+            assert_eq!(reason(Some(ExitStatus::Signal(9))), unseen);
+            assert_eq!(reason(None), unseen, "nobody may know its exit status");
+        }
+    }
+
+    #[test]
+    fn words_that_were_read_before_a_late_trace_still_tell_why() {
+        let mut story = Story::of_a_running_httpd();
+        story.says(2500, None, FailureReason::Config, "AH00526: Syntax error");
+        // Stamped by one who was stopped meanwhile, after the next parent's start.
+        story.trace(6000, TraceKind::ConfigOpened);
+        ends(&mut story, 6001, Some(ExitStatus::Code(1)));
+        story.parent = Some(process(2, 5500));
+        (story.generation, story.scoreboard, story.pid_file) = (0, Some(5511), 5510);
+        let events = story.look(6002);
+        assert_eq!(failures(&events), [(FailureReason::Config, Some("AH00526: Syntax error"))]);
+        let began = events.iter().find_map(|event| {
+            let Event::RestartFailed { began, .. } = event else { return None };
+            Some(*began)
+        });
+        assert_eq!(began, Some(after(5500)));
+    }
+
+    #[test]
+    fn what_anybody_wrote_before_the_parents_own_line_is_none_of_its_words() {
+        for marked in [false, true] {
+            let mut story = restarting();
+            story.says(3001, None, FailureReason::Config, "AH00526: forged");
+            if marked {
+                story.says(3002, Some(1), FailureReason::Unknown, "AH00493");
+                story.sayings[1].reason = None;
+            }
+            story.says(3003, None, FailureReason::Config, "AH00526: its own");
+            ends(&mut story, 3005, Some(ExitStatus::Code(1)));
+            let words = if marked { "AH00526: its own" } else { "AH00526: forged" };
+            let told = (FailureReason::Config, Some(words));
+            assert_eq!(failures(&story.look(3006)), [told], "{marked}");
+        }
+    }
+
+    #[test]
+    fn of_raw_lines_with_several_reasons_the_last_counts_and_those_with_its_number_before_all() {
+        let last = (FailureReason::Module, "the last");
+        for (pid, told) in [(None, last), (Some(1), (FailureReason::Tls, "AH02565: its own"))] {
+            let mut story = restarting();
+            story.says(3002, pid, FailureReason::Tls, "AH02565: its own");
+            story.says(3003, None, last.0, last.1);
+            ends(&mut story, 3005, Some(ExitStatus::Code(1)));
+            assert_eq!(failures(&story.look(3006)), [(told.0, Some(told.1))]);
+        }
+    }
+
+    #[test]
+    fn a_graceful_restart_that_fails_interrupts_nobody() {
+        let mut story = restarting();
+        // Its children say that they finish, and go on as orphans.
+        story.busy = 4;
+        story.look(3002);
+        ends(&mut story, 3005, Some(ExitStatus::Code(1)));
+        story.orphans = vec![(11, 20), (12, 20)];
+        story.look(3006);
+        story.look(4006);
+        assert_eq!(story.tally.failures.values().sum::<u64>(), 1);
+        story.parent = Some(process(2, 5000));
+        (story.generation, story.scoreboard, story.pid_file) = (0, Some(5011), 5010);
+        (story.children, story.busy) = (vec![(21, 5020, 0)], 0);
+        story.look(5100);
+        assert_eq!(story.tally.restarts[&RestartType::Full], 1);
+        assert_eq!(story.tally.interrupted_requests, 0);
     }
 
     #[test]

@@ -62,6 +62,8 @@ pub(super) struct Story {
     pub(super) table_unseen: Option<Why>,
     /// The next look finds the pid file as a parent left it that has ended.
     pub(super) pid_file_left: bool,
+    /// Who is stopped, or frozen under a deadly signal.
+    pub(super) halted: Vec<ProcessId>,
     traces: Vec<Trace>,
     statuses: Vec<(ProcessId, Option<ExitStatus>)>,
 }
@@ -87,6 +89,7 @@ impl Story {
             log_unseen: None,
             table_unseen: None,
             pid_file_left: false,
+            halted: Vec::new(),
             traces: Vec::new(),
             statuses: Vec::new(),
         };
@@ -169,7 +172,7 @@ impl Story {
             catches_crashes: self.catches_crashes,
             children: rows.map(|child| (child.id.pid, child)).collect(),
             well: Vec::new(),
-            halted: Vec::new(),
+            halted: self.halted.clone(),
             threaded: true,
             waiting: Waiting { helpers: self.helpers.clone(), ..Waiting::default() },
         };

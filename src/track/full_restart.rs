@@ -38,6 +38,11 @@ impl FullRestart {
         Self { unserved, resumed: None }
     }
 
+    /// What was busy when the last parent ended went on to its end.
+    pub const fn interrupted_nobody(&mut self) {
+        self.unserved.interrupted = 0;
+    }
+
     /// Folds one look at the new parent: it resumes when it writes its pid file.
     pub fn observe(&mut self, started: Moment, look: &Look<'_>) {
         let written = look.pid_file.map(|stamp| look.at.at_wall(stamp.written));

@@ -562,7 +562,8 @@ mod tests {
     fn an_ordinary_user_who_comes_while_a_pass_phrase_is_asked_for_sees_a_restart() {
         let mut story = first_seen_reading();
         let kind = HelperKind::Asker;
-        let dialog = |started| Helper { id: process(7, started), kind, command: Vec::new() };
+        let dialog =
+            |started| Helper { id: process(7, started), kind, command: Vec::new(), ended: false };
         story.helpers.push(dialog(5));
         story.look(9000);
         assert_eq!(story.tracker.assessment().restart_since, None, "older than the pid file");

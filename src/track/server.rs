@@ -14,7 +14,10 @@ mod straggle;
 mod survivors;
 mod waits;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     assessment::ServerAssessment,
@@ -37,7 +40,7 @@ use super::{
     witness::{WitnessChange, WitnessTracker},
 };
 use crate::model::{
-    event::{Event, RestartType},
+    event::Event,
     process::{Child, ProcessId},
     scoreboard::{Generation, Scoreboard},
     snapshot::{Part, ServerSnapshot, TraceKind},
@@ -82,6 +85,10 @@ pub struct ServerTracker {
     /// When a pid file was last written.
     written: Option<Moment>,
     words: Words,
+    /// Children that were seen stopped, or frozen under a deadly signal.
+    halted: BTreeSet<ProcessId>,
+    /// The last look that saw no restart in progress.
+    normal: Option<Moment>,
     /// The configuration was opened, and no look since has seen the parent run normally.
     opened: Option<Moment>,
     exhaustion: ExhaustionTracker,
@@ -118,6 +125,8 @@ impl ServerTracker {
             hangs: HangTracker::default(),
             written: None,
             words: Words::default(),
+            halted: BTreeSet::new(),
+            normal: None,
             opened: None,
             exhaustion: ExhaustionTracker::default(),
             serving: ServingTracker::default(),
@@ -185,6 +194,7 @@ impl ServerTracker {
         self.observe_children(snapshot, &restarts, &mut events);
         // Before it is made good.
         self.explain_stops(snapshot, &mut events);
+        events.extend(self.children.explain(snapshot.at, self.restart_since().is_some()));
         self.notice_full_restart(snapshot, &mut events);
         self.notice_stop(&events);
         self.observe_waits(snapshot, &mut events);
@@ -192,6 +202,7 @@ impl ServerTracker {
         self.return_from_absence(snapshot, &mut events);
         self.assess(snapshot);
         self.remember_opening(snapshot);
+        self.notice_halted(snapshot);
         self.notice_exhaustion(snapshot, &mut events);
         events
     }
@@ -221,13 +232,14 @@ impl ServerTracker {
             at,
             restart,
             opened,
+            since: self.normal,
             written: ends::stamped_last(snapshot, TraceKind::PidFileWritten, at),
             pid_file_left: snapshot.pid_file_left,
             survived: opened.is_some_and(|opened| self.has_survivor(snapshot, opened)),
         });
         let served = up.full.is_none();
         self.end_drains(snapshot, at, events);
-        self.children.parent_ended(at);
+        self.children.parent_ended(self.parents, at);
         self.claims.parent_ended(at, opened);
         self.status = StatusTracker::default();
         // A parent that never served leaves the server as its predecessor did.
@@ -252,6 +264,7 @@ impl ServerTracker {
         self.inferred = None;
         self.first_children = UnservedTracker::new();
         self.exhaustion = ExhaustionTracker::default();
+        self.normal = Some(started);
         self.drains = DrainTracker::default();
         events.push(Event::ParentAppeared { parent: parent.id, started });
     }
@@ -289,18 +302,9 @@ impl ServerTracker {
             statuses: &snapshot.statuses,
         });
         events.extend(changes);
-        for restart in restarts {
-            if let Event::Restarted { kind, began, .. } = restart {
-                match kind {
-                    RestartType::Hard => self.children.ended_by_parent(*began),
-                    RestartType::Graceful => self.children.sent_away(*began),
-                    RestartType::Full | RestartType::Unknown => {}
-                }
-            }
-        }
+        self.explain_exits(restarts);
         let undecided = self.restart_since().is_some();
         self.observe_drains(snapshot, &departures, restarts, undecided, events);
-        events.extend(self.children.explain(snapshot.at, undecided));
     }
 
     fn observe_drains(
@@ -324,6 +328,8 @@ impl ServerTracker {
             .filter(|left| own(&left.descent))
             .map(|left| (left.descent.generation, left.at))
             .collect();
+        // A stop, which ends the old children too, begins with the others.
+        let undecided = undecided || self.running.is_some_and(|it| !living.contains_key(&it));
         let placements = self.placements(snapshot);
         let named: Vec<Generation> = placements.values().map(|place| place.generation).collect();
         events.extend(self.drains.observe(&Census {

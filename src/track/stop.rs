@@ -28,6 +28,10 @@ pub struct End {
     /// The configuration was opened since the parent was last seen running normally: perhaps by a
     /// restart that ended it before anything else of that was seen.
     pub opened: Option<Moment>,
+    /// The last look that saw no restart in progress: what is stamped may be stamped late, but
+    /// happened after it.
+    #[serde(default)]
+    pub since: Option<Moment>,
     /// The pid file was written since the look before.
     pub written: Option<Moment>,
     /// The pid file still named the parent after that.
@@ -61,8 +65,8 @@ pub struct Inquest<'a> {
     pub words: &'a Words,
     /// Whether it may have said more.
     pub hearing: Hearing,
-    /// Another parent is there: its start is no part of what failed before it.
-    pub replaced: bool,
+    /// When the parent was started that is there now: its start is no part of what failed before.
+    pub successor: Option<Moment>,
 }
 
 /// Follows how parents end.
@@ -144,7 +148,7 @@ impl StopTracker {
 impl Ending {
     /// The restart that it ended in, if that is known.
     fn failed(&self) -> Option<Failed> {
-        let End { parent, at, restart, opened, .. } = self.end;
+        let End { parent, at, restart, opened, since, .. } = self.end;
         let status = self.status.and_then(|Fate(status)| status);
         if self.resumed().is_some() {
             return None;
@@ -155,7 +159,8 @@ impl Ending {
             hung: false,
             prompting: false,
         });
-        Some(Failed { restart: seen.or(unseen)?, parent: parent.pid, ended: at, status })
+        let restart = seen.or(unseen)?;
+        Some(Failed { restart, since, parent: parent.pid, ended: at, status })
     }
 
     /// When a restart began that it had resumed from, and when it did: it wrote its pid file, which
@@ -177,15 +182,18 @@ impl Ending {
             return events;
         };
         let decided = self.status.is_some() && failed.is_decided(inquest.words, inquest.hearing);
-        if !decided && !inquest.replaced && inquest.at < decided_at(at) {
+        if !decided && inquest.successor.is_none() && inquest.at < decided_at(at) {
             return Vec::new();
         }
         let (reason, detail) = failed.reason(inquest.words);
         // A hard restart ends every child before it opens the configuration; a graceful one tells
         // them to finish, which even idle ones do only after.
         let kind = if self.end.survived { RestartType::Graceful } else { RestartType::Unknown };
+        let successor = inquest.successor.filter(|started| Some(*started) >= self.end.since);
+        let at = successor.map_or(at, |started| started.min(at));
+        let began = failed.restart.began.min(at);
         vec![
-            Event::RestartFailed { kind, began: failed.restart.began, reason, detail },
+            Event::RestartFailed { kind, began, reason, detail },
             Event::Stopped { at, kind: StopType::FailedRestart },
         ]
     }

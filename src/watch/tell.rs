@@ -2,7 +2,7 @@
 
 use tracing::{info, warn};
 
-use crate::model::{event::Event, time::Moment};
+use crate::model::{event::Event, exhaustion::Exhaustion, signal::signal_name, time::Moment};
 
 /// Writes a line of what happened, if it is worth one. Generations have httpd's own numbers if
 /// they are `numbered`.
@@ -68,7 +68,15 @@ fn warn_of(server: &str, at: Moment, event: &Event) {
             let seconds = at.since(*began).as_secs_f64();
             info!(server, outcome = outcome.label(), seconds, "pass phrase prompt is over");
         }
-        Event::ChildCrashed { signal, .. } => warn!(server, signal, "child crashed"),
+        Event::ChildCrashed { signal, .. } => {
+            let name = signal_name(*signal);
+            if *signal == 9 {
+                warn!(server, signal = name, "child killed");
+            } else {
+                warn!(server, signal = name, "child crashed");
+            }
+        }
+        Event::Exhausted { what: Exhaustion::Address, .. } => warn!(server, "address in use"),
         Event::Exhausted { what, .. } => warn!(server, what = what.label(), "limit reached"),
         _ => {}
     }

@@ -55,7 +55,7 @@ fn stops_are_told_apart(mpm: Mpm) {
     });
     assert_eq!(metrics.total("httpd_restart_failures_total", &[]), 0.0);
     assert_eq!(metrics.total("gracekeeper_contradictions_total", &[]), 0.0);
-    assert_eq!(said(&gracekeeper, &["child crashed"]), 0, "who kills orphans wants that");
+    assert_eq!(said(&gracekeeper, &["child killed"]), 0, "who kills orphans wants that");
 }
 
 /// "resuming normal operations", and two seconds later it is gone: no thread can be created.

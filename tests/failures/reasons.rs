@@ -126,7 +126,7 @@ fn each_fault_has_its_reason_and_a_start_makes_it_good(mpm: Mpm) {
         assert_eq!(metrics.value("httpd_last_restart_successful", &[]), Some(1.0));
         assert_eq!(metrics.total("httpd_restarts_total", &[]), count, "and nothing else");
     }
-    assert!(said(&gracekeeper, &["limit reached", "what=address"]) == 1);
+    assert!(said(&gracekeeper, &["address in use"]) == 1);
     assert_eq!(gracekeeper.scrape().total("gracekeeper_contradictions_total", &[]), 0.0);
 }
 

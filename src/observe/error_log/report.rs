@@ -8,7 +8,8 @@ use super::{Sink, Span};
 use crate::{
     decode::error_log::{self, Counts, LineSplitter, LogLine, failure},
     model::{
-        log::{Claim, LogLevel, LogReport, Saying},
+        log::{Claim, Lifecycle, LogCode, LogLevel, LogReport, Saying},
+        process::Pid,
         time::Moment,
     },
 };
@@ -78,6 +79,10 @@ impl Reporter {
     /// Keeps what may be why httpd cannot go on.
     fn listen(&mut self, told: &mut Told, line: &[u8], read: LogLine, span: Span) {
         let half = std::mem::take(told) == Told::Half;
+        if let Some(code) = read.code.filter(|code| is_restart(*code)) {
+            self.part(code, read.pid, span);
+            return;
+        }
         if !is_serious(line, read, half) {
             return;
         }
@@ -85,12 +90,31 @@ impl Reporter {
         if reason.is_some() && text.ends_with(':') {
             *told = Told::Half;
         }
+        let Span { after, before } = span;
+        self.keep(Saying { reason, text, pid: read.pid, after, before });
+    }
+
+    /// Parts what is said after a restart's signal was taken from what was said before.
+    fn part(&mut self, code: LogCode, pid: Option<Pid>, Span { after, before }: Span) {
+        let marker = Saying { reason: None, text: code.label().to_owned(), pid, after, before };
+        match self.sayings.back_mut() {
+            // A flood of them must not take the place of words.
+            Some(last) if last.text == marker.text => *last = marker,
+            Some(_) | None => self.keep(marker),
+        }
+    }
+
+    fn keep(&mut self, saying: Saying) {
         if self.sayings.len() == MOST_SAYINGS {
             self.sayings.pop_front();
         }
-        let Span { after, before } = span;
-        self.sayings.push_back(Saying { reason, text, pid: read.pid, after, before });
+        self.sayings.push_back(saying);
     }
+}
+
+/// By which a parent says that it took a restart's signal.
+fn is_restart(code: LogCode) -> bool {
+    matches!(code.lifecycle(), Some(Lifecycle::Graceful | Lifecycle::Hard))
 }
 
 /// Whether a line needs a second look, which costs many times the first one. Raw lines are mostly
@@ -185,6 +209,8 @@ mod tests {
         let claim =
             |(says, after, before)| Claim { says, pid: None, after: at(after), before: at(before) };
         assert_eq!(report.claims, claims.map(claim));
+        let parted: Vec<&str> = report.sayings.iter().map(|it| it.text.as_str()).collect();
+        assert_eq!(parted, ["AH00493", "AH00494"]);
         assert_eq!((report.lines, report.skipped), (vec![(LogLevel::None, 5)], 5));
         let events = [(LogCode::Ah00489, 2), (LogCode::Ah00493, 2), (LogCode::Ah00494, 1)];
         assert_eq!(report.events, events);

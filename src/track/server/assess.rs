@@ -31,7 +31,8 @@ impl ServerTracker {
         let condition = self.would_answer(snapshot);
         self.serving.observe(snapshot.at, condition);
         let leaving = snapshot.traces.iter().any(|it| matches!(it.kind, TraceKind::Exited(_)));
-        if let Some(board) = board.as_ref().filter(|_| !leaving) {
+        // Those that finish for a restart are no more than those that were busy before its signal.
+        if let Some(board) = board.as_ref().filter(|_| !leaving && self.restart_since().is_none()) {
             self.busy = board.busy;
         }
         let restart_since = self.restart_since();

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use super::ServerTracker;
 use crate::{
     model::{
-        event::Event,
-        process::ProcessState,
+        event::{Event, RestartType},
+        process::{ExitStatus, ProcessState},
         snapshot::{Part, ServerSnapshot, TraceKind},
         time::Moment,
     },
@@ -24,13 +24,50 @@ impl ServerTracker {
             statuses: &snapshot.statuses,
             words: &self.words,
             hearing: Hearing::of(snapshot.log.as_ref()),
-            replaced: self.up.is_some(),
+            successor: self.up.as_ref().map(|up| up.started),
         });
+        let mut failed = None;
         for stop in stops {
+            if let Event::RestartFailed { kind, began, .. } = stop {
+                failed = Some((kind, began));
+                self.spare_busy(kind);
+            }
             if let Event::Stopped { at, .. } = stop {
                 self.words.forget_until(at);
+                let parent = self.parents - u32::from(self.up.is_some());
+                self.children.end_explained(parent, failed.take());
             }
             events.push(stop);
+        }
+    }
+
+    /// What these restarts made of children that ended.
+    pub(super) fn explain_exits(&mut self, restarts: &[Event]) {
+        for restart in restarts {
+            if let Event::Restarted { kind, began, .. } = restart {
+                match kind {
+                    RestartType::Hard => self.children.ended_by_parent(*began),
+                    RestartType::Graceful => self.children.sent_away(*began),
+                    RestartType::Full | RestartType::Unknown => {}
+                }
+                let told_by_scoreboard = self.inferred.is_none() && *kind != RestartType::Unknown;
+                if !told_by_scoreboard && *kind != RestartType::Graceful {
+                    self.children.killed_by_parent(*began);
+                }
+            }
+        }
+    }
+
+    /// Who was busy when a graceful restart failed finishes as an orphan.
+    fn spare_busy(&mut self, failed: RestartType) {
+        if failed != RestartType::Graceful {
+            return;
+        }
+        if let Some(unserved) = &mut self.unserved {
+            unserved.interrupted = 0;
+        }
+        if let Some(full) = self.up.as_mut().and_then(|up| up.full.as_mut()) {
+            full.interrupted_nobody();
         }
     }
 
@@ -43,12 +80,19 @@ impl ServerTracker {
     ) {
         let mut living = BTreeMap::new();
         let mut departures = Vec::new();
+        self.children.learn(&snapshot.statuses);
+        for generation in self.children.killed(self.parents, at) {
+            *living.entry(generation).or_insert(0) += 1;
+        }
         for (id, descent) in self.children.workers() {
             if descent.parent != self.parents {
                 continue;
             }
             let exits = snapshot.traces.iter().filter(|it| it.kind == TraceKind::Exited(*id));
-            match exits.map(|trace| trace.at).find(|exit| *exit <= at) {
+            let killed = snapshot.statuses.iter().any(|(known, status)| {
+                known == id && matches!(status, Some(ExitStatus::Signal(9 | 15)))
+            });
+            match exits.map(|trace| trace.at).find(|exit| *exit <= at && !killed) {
                 Some(exit) => departures.push((descent.generation, exit)),
                 None => *living.entry(descent.generation).or_insert(0) += 1,
             }
@@ -76,6 +120,9 @@ impl ServerTracker {
             let lately = snapshot.at.since(*opened) < OPENED_LATELY;
             self.up.is_some() && !normal && lately && written.is_none_or(|at| at < *opened)
         });
+        if self.up.is_some() && self.opened.is_none() && self.restart_since().is_none() {
+            self.normal = Some(snapshot.at);
+        }
     }
 
     /// Says which limits were reached.

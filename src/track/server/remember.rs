@@ -91,7 +91,8 @@ impl ServerTracker {
         let at = snapshot.at;
         self.stops.ended_unseen(at, events);
         self.end_drains(snapshot, at, events);
-        self.children.parent_ended(at);
+        self.children.parent_ended(self.parents, at);
+        self.children.end_explained(self.parents, None);
         if up.full.is_none() {
             self.unserved = Some(Unserved { since: None, interrupted: 0 });
         }

@@ -14,6 +14,14 @@ impl ServerTracker {
         self.up.as_ref().is_some_and(|up| up.full.is_some())
     }
 
+    /// Remembers who was seen stopped, or frozen under a deadly signal.
+    pub(super) fn notice_halted(&mut self, snapshot: &ServerSnapshot) {
+        let table = snapshot.parent.as_ref().and_then(|parent| parent.processes.seen());
+        if let Some(table) = table.filter(|_| self.up.is_some()) {
+            self.halted = table.halted.iter().copied().collect();
+        }
+    }
+
     /// The parent ended after its configuration was `opened`, and a child of it later, or not yet.
     /// One that is stopped or frozen proves nothing: a hard restart leaves it behind.
     pub(super) fn has_survivor(&self, snapshot: &ServerSnapshot, opened: Moment) -> bool {
@@ -21,7 +29,8 @@ impl ServerTracker {
             let mut orphans = snapshot.orphans.iter();
             orphans.any(|child| child.id == *id && child.state == ProcessState::Alive)
         };
-        self.children.workers().iter().any(|(id, descent)| {
+        let bears_witness = |id: &ProcessId| !self.halted.contains(id);
+        self.children.workers().iter().filter(|(id, _)| bears_witness(id)).any(|(id, descent)| {
             let mut exits = snapshot.traces.iter().filter(|it| it.kind == TraceKind::Exited(*id));
             let outlived = exits.next().map_or_else(|| lives(id), |exit| exit.at > opened);
             descent.parent == self.parents && outlived
@@ -61,6 +70,38 @@ mod tests {
         assert_eq!(story.tally.failures.values().sum::<u64>(), 1);
         assert_eq!(story.tally.last_restart.len(), 1);
         story.tally.last_restart.pop_first().unwrap().0
+    }
+
+    #[test]
+    fn a_frozen_child_outlives_a_hard_restart_too() {
+        for halted in [false, true] {
+            let mut story = Story::of_a_running_httpd();
+            story.exit(12, 5010, ExitStatus::Code(0));
+            story.generation = 1;
+            story.look(5020);
+            story.halted = halted.then(|| process(11, 20)).into_iter().collect();
+            story.look(10_000);
+            story.trace(15_300, TraceKind::ConfigOpened);
+            story.ended(process(1, 0), 15_310, Some(ExitStatus::Code(1)));
+            story.parent = None;
+            story.orphans = story.children.drain(..).map(|(pid, start, _)| (pid, start)).collect();
+            story.look(15_320);
+            story.look(16_400);
+            let kind = if halted { RestartType::Unknown } else { RestartType::Graceful };
+            assert!(story.tally.last_restart.contains_key(&kind));
+        }
+    }
+
+    #[test]
+    fn a_child_whose_end_nobody_stamped_is_no_survivor() {
+        let mut story = Story::of_a_running_httpd();
+        story.trace(5000, TraceKind::ConfigOpened);
+        story.ended(process(1, 0), 5010, Some(ExitStatus::Code(1)));
+        story.parent = None;
+        story.children.clear();
+        story.look(5020);
+        story.look(6020);
+        assert!(story.tally.last_restart.contains_key(&RestartType::Unknown));
     }
 
     #[test]
