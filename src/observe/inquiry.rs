@@ -10,8 +10,8 @@ use crate::model::{build::HttpdBuild, process::ProcessId, source::Why, time::Mom
 
 /// A parent this young is still busy with its children. One that serves has read its configuration.
 const STARTED_WITHIN: Duration = Duration::from_millis(300);
-/// One that starts again and again is not asked each time: it has to live for longer.
-const LIVED_FOR: Duration = Duration::from_secs(2);
+/// Where one parent follows another, not each is asked.
+const PARENTS_APART: Duration = Duration::from_secs(1);
 /// A configuration that somebody is writing changes all the time, and each question is a configtest.
 const ASKED_AT_MOST_EVERY: Duration = Duration::from_secs(10);
 /// Why httpd does not answer may be mended without a trace.
@@ -139,11 +139,9 @@ impl Inquiry {
     /// From when on a parent may be asked that was not asked yet.
     #[must_use]
     pub fn asks_from(&self, at: Moment, parent: ProcessId) -> Moment {
-        let recent = self
-            .asked
-            .is_some_and(|(whom, asked)| whom != parent && at.since(asked) < ASKED_AT_MOST_EVERY);
-        let age = if recent { LIVED_FOR } else { STARTED_WITHIN };
-        at.at_uptime(parent.started).after(age)
+        let grown = at.at_uptime(parent.started).after(STARTED_WITHIN);
+        let before = self.asked.filter(|(whom, _)| *whom != parent);
+        before.map_or(grown, |(_, asked)| grown.max(asked.after(PARENTS_APART)))
     }
 
     /// Takes an answer. The file of its pid is told if there is one, and why it does not answer if
@@ -230,6 +228,15 @@ mod tests {
         assert!(!is_due(11) && !is_due(59));
         assert!(is_due(60));
         assert!(matches!(inquiry.hear(refusal(parent)), Err(None)), "the same again");
+    }
+
+    #[test]
+    fn a_parent_is_asked_soon_but_not_each_of_many() {
+        let (at, inquiry) = (clock::now(), Inquiry::new(0, Calling::default()));
+        let young = ProcessId { started: at.uptime, ..parent(7) };
+        assert_eq!(inquiry.asks_from(at, young), at.after(STARTED_WITHIN));
+        let inquiry = asked_of(parent(6), at);
+        assert_eq!(inquiry.asks_from(at, young), at.after(PARENTS_APART));
     }
 
     #[test]
