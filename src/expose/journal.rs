@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use super::stragglers::LongStragglers;
 use crate::model::{
     build::HttpdBuild,
     event::{Event, FailureReason, RestartType, StopType},
@@ -12,6 +13,7 @@ use crate::model::{
     scoreboard::Generation,
     signal::signal_name,
     source::Source,
+    straggler::Straggler,
     time::{Moment, Timestamp, Uptime},
 };
 
@@ -34,6 +36,8 @@ pub struct Circumstances<'a> {
     pub numbered: bool,
     /// When each unfinished drain began.
     pub drains: Option<&'a BTreeMap<Generation, Moment>>,
+    /// Old children that live.
+    pub stragglers: &'a [Straggler],
     /// The process table was read.
     pub table: bool,
     /// The scoreboard was read.
@@ -76,6 +80,7 @@ pub struct Scribe {
     last: Option<LastRestart>,
     hang: Option<HangCause>,
     dialog: Option<Dialog>,
+    stragglers: LongStragglers,
 }
 
 impl Scribe {
@@ -89,6 +94,7 @@ impl Scribe {
             last: None,
             hang: None,
             dialog: None,
+            stragglers: LongStragglers::new(),
         }
     }
 
@@ -139,6 +145,11 @@ impl Scribe {
                 self.last = Some(LastRestart { duration_seconds, ..last });
             }
             entries.push(entry);
+        }
+        if let Some(what) = self.stragglers.observe(now.at, now.stragglers) {
+            let evidence = seen(now.table, now.scoreboard, false);
+            let (at, server) = (now.at.wall, now.server.to_owned());
+            entries.push(Entry { at, server, what, evidence });
         }
         // An earlier run saw them begin.
         for (generation, began) in now.drains.into_iter().flatten() {
@@ -281,6 +292,7 @@ impl LastRestart {
             | What::RestartHung { .. }
             | What::Stop { .. }
             | What::Drain { .. }
+            | What::Stragglers { .. }
             | What::ChildCrash { .. }
             | What::Exhausted { .. }
             | What::PassphrasePrompt { .. } => None,
@@ -434,6 +446,7 @@ mod tests {
             at: after(5000),
             numbered: true,
             drains: None,
+            stragglers: &[],
             table: true,
             scoreboard: true,
             log,

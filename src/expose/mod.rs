@@ -6,4 +6,5 @@ pub mod journal;
 pub mod metrics;
 pub mod publication;
 pub mod server;
+mod stragglers;
 pub mod web_config;

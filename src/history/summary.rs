@@ -85,7 +85,7 @@ impl Tally {
             What::Restart(restart) => self.restart(entry.at, restart),
             What::RestartHung { cause } => *self.hung.entry(cause.label()).or_default() += 1,
             What::Stop { kind } => *self.stops.entry(*kind).or_default() += 1,
-            What::Drain { .. } => {}
+            What::Drain { .. } | What::Stragglers { .. } => {}
             What::ChildCrash { signal } => {
                 *self.crashes.entry(escaped(signal.as_bytes(), 20)).or_default() += 1;
             }

@@ -136,6 +136,11 @@ fn row(what: &What) -> Row {
                 ..bare("drain", "", Colour::None)
             }
         }
+        What::Stragglers { children } => {
+            let named = children.iter().map(|it| format!("{} {}", it.pid, it.cause.label()));
+            let why = named.collect::<Vec<_>>().join(", ");
+            Row { why, ..bare("stragglers", "", Colour::Notable) }
+        }
         What::ChildCrash { signal } => {
             let signal = escaped(signal.as_bytes(), LONGEST_NAME);
             bare("child_crash", &signal, Colour::Bad)

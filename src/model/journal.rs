@@ -10,6 +10,7 @@ use super::{
     hang::{Dialog, HangCause},
     label::closed_set,
     source::Source,
+    straggler::StragglerCause,
     time::Timestamp,
 };
 
@@ -83,6 +84,11 @@ pub enum What {
         /// How it ended.
         outcome: DrainOutcome,
     },
+    /// Old children have been there for long, or have become stuck.
+    Stragglers {
+        /// These, the oldest first, at most sixteen.
+        children: Vec<StragglerNote>,
+    },
     /// A fatal signal ended a child.
     ChildCrash {
         /// Its name: `SIGSEGV`.
@@ -99,6 +105,24 @@ pub enum What {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         dialog: Option<Dialog>,
     },
+}
+
+/// An old child, as the journal tells of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StragglerNote {
+    /// Its number.
+    pub pid: i32,
+    /// Its generation, where generations are httpd's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i32>,
+    /// For how long it has been old.
+    #[serde(serialize_with = "seconds::serialize")]
+    pub age_seconds: f64,
+    /// Why it is there.
+    pub cause: StragglerCause,
+    /// What a worker of it is asked for, as far as the operator wants that shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
 }
 
 /// A parent that began to serve.

@@ -127,13 +127,18 @@ fn is_marker(saying: &Saying) -> bool {
     saying.reason.is_none() && RESTARTS.iter().any(|code| saying.text.starts_with(code))
 }
 
-/// Raw lines may be anybody's: those that bear the parent's number come first, and of raw ones with
-/// several reasons the last, after which the parent ended.
+/// Raw lines may be anybody's: where lines that bear the parent's number give a reason, only raw ones
+/// with the same reason count, which often say more (AH00072 before "no listening sockets"); and of
+/// raw ones alone with several reasons the last, after which the parent ended.
 fn likeliest(mut said: Vec<&Saying>) -> Vec<&Saying> {
     let reason =
         |saying: &Saying| saying.reason.filter(|reason| *reason != FailureReason::Passphrase);
-    if said.iter().any(|saying| saying.pid.is_some() && reason(saying).is_some()) {
-        said.retain(|saying| saying.pid.is_some());
+    let own = said.iter().filter(|saying| saying.pid.is_some());
+    let own: Vec<FailureReason> = own.filter_map(|saying| reason(saying)).collect();
+    if !own.is_empty() {
+        said.retain(|saying| {
+            saying.pid.is_some() || reason(saying).is_some_and(|reason| own.contains(&reason))
+        });
         return said;
     }
     let last = said.iter().rev().find_map(|saying| reason(saying));
@@ -318,6 +323,17 @@ mod tests {
             ends(&mut story, 3005, Some(ExitStatus::Code(1)));
             assert_eq!(failures(&story.look(3006)), [(told.0, Some(told.1))]);
         }
+    }
+
+    #[test]
+    fn a_raw_line_that_says_more_of_the_same_is_what_is_told() {
+        let mut story = restarting();
+        let raw = "(98)Address already in use: AH00072: make_sock: could not bind";
+        story.says(3002, None, FailureReason::Bind, raw);
+        story.says(3003, None, FailureReason::Config, "AH00526: forged");
+        story.says(3003, Some(1), FailureReason::Bind, "no listening sockets available");
+        ends(&mut story, 3005, Some(ExitStatus::Code(1)));
+        assert_eq!(failures(&story.look(3006)), [(FailureReason::Bind, Some(raw))]);
     }
 
     #[test]

@@ -306,6 +306,7 @@ impl Server {
             at: snapshot.at,
             numbered: numbered || self.tracker.assessment().generation.is_some(),
             drains: self.tracker.assessment().drains.as_ref(),
+            stragglers: self.tracker.assessment().stragglers.as_deref().unwrap_or_default(),
             table: match parent {
                 Some(parent) => parent.processes.seen().is_some(),
                 None => snapshot.hidden.is_none(),

@@ -30,7 +30,7 @@ const LAYERS: [(&str, &[&str]); 22] = [
 ];
 
 /// What knows no file, socket, clock, log or thread.
-const PURE: [&str; 10] = [
+const PURE: [&str; 11] = [
     "model",
     "decode",
     "track",
@@ -41,6 +41,7 @@ const PURE: [&str; 10] = [
     "expose::journal",
     "expose::metrics",
     "expose::publication",
+    "expose::stragglers",
 ];
 
 const IMPURE: [&str; 14] = [
