@@ -24,6 +24,8 @@ fn stops_are_told_apart(mpm: Mpm) {
     let gracekeeper = Gracekeeper::watching(&httpd).start();
     let serves_again = |httpd: &mut Httpd| {
         httpd.start_again();
+        // `httpd_serving` stays for 3 s.
+        gracekeeper.wait_until("it is up", |it| it.value("httpd_up", &[]) == Some(1.0));
         seen_serving(&gracekeeper, Some(1.0));
     };
     seen_serving(&gracekeeper, Some(1.0));
