@@ -123,7 +123,7 @@ fn an_old_child_says_why_it_stays_and_what_it_is_asked_for(mpm: Mpm) {
     };
     assert_eq!(shown(ShowRequests::Off, &mut reading), "");
     assert_eq!(shown(ShowRequests::Method, &mut reading), "POST");
-    assert_eq!(shown(ShowRequests::Path, &mut reading), "POST /held/%1b;a");
+    assert_eq!(shown(ShowRequests::Path, &mut reading), "POST /held/%1b");
     drop(upload);
     gracekeeper.wait_until("it has left", |metrics| {
         old(metrics) == 0.0 && draining(metrics, "request") == 0.0 && is_serving(metrics, 1.0)

@@ -4,7 +4,7 @@
 
 use serde::{Serialize, Serializer};
 
-use super::{journal::LastRestart, metrics::ServerView};
+use super::{last_restart::LastRestart, metrics::ServerView};
 use crate::{
     model::{
         build::HttpdBuild,

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::stragglers::LongStragglers;
+use super::{last_restart::LastRestart, stragglers::LongStragglers};
 use crate::model::{
     build::HttpdBuild,
-    event::{Event, FailureReason, RestartType, StopType},
+    event::{Event, RestartType, StopType},
     exhaustion::Exhaustion,
     hang::{Dialog, HangCause},
     journal::{Entry, Origin, Outcome, Restart, Start, What, seconds},
@@ -48,25 +48,6 @@ pub struct Circumstances<'a> {
     pub awaits_full_restart: bool,
     /// httpd's release and MPM, where known.
     pub build: Option<&'a HttpdBuild>,
-}
-
-/// The last restart, failed ones and full ones included.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LastRestart {
-    /// What it was.
-    pub kind: RestartType,
-    /// When it began.
-    pub at: Timestamp,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// From the signal, or the new parent's start, to resuming, in seconds.
-    pub duration_seconds: Option<f64>,
-    /// Who caused it.
-    pub origin: Option<Origin>,
-    /// Who could have done it.
-    pub suspects: Vec<String>,
-    /// Why it failed.
-    pub reason: Option<FailureReason>,
 }
 
 /// Writes down what happens to one server.
@@ -264,42 +245,6 @@ impl Scribe {
     }
 }
 
-impl LastRestart {
-    /// What an entry tells of a restart that is over.
-    #[must_use]
-    pub fn of(entry: &Entry) -> Option<Self> {
-        match &entry.what {
-            What::Restart(it) if it.outcome != Outcome::InProgress => Some(Self {
-                kind: it.kind,
-                at: entry.at,
-                outcome: it.outcome,
-                duration_seconds: it.duration_seconds,
-                origin: it.origin,
-                suspects: it.suspects.clone(),
-                reason: it.reason,
-            }),
-            What::Start(start) if start.full_restart == Some(true) => Some(Self {
-                kind: RestartType::Full,
-                at: entry.at,
-                outcome: Outcome::Resumed,
-                duration_seconds: None,
-                origin: None,
-                suspects: Vec::new(),
-                reason: None,
-            }),
-            What::Restart(_)
-            | What::Start(_)
-            | What::RestartHung { .. }
-            | What::Stop { .. }
-            | What::Drain { .. }
-            | What::Stragglers { .. }
-            | What::ChildCrash { .. }
-            | What::Exhausted { .. }
-            | What::PassphrasePrompt { .. } => None,
-        }
-    }
-}
-
 const fn is_stop(event: &Event) -> bool {
     matches!(event, Event::Stopped { .. })
 }
@@ -421,7 +366,7 @@ mod tests {
     use crate::{
         decode::journal::entry,
         model::{
-            event::{Contradiction, DrainOutcome, ExitReason},
+            event::{Contradiction, DrainOutcome, ExitReason, FailureReason},
             hang::PromptOutcome,
             process::{Pid, ProcessId},
         },

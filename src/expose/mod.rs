@@ -3,6 +3,7 @@
 pub mod api;
 pub mod catalogue;
 pub mod journal;
+pub mod last_restart;
 pub mod metrics;
 pub mod publication;
 pub mod server;

@@ -57,6 +57,9 @@ pub struct LifeMemory {
     pub(super) story: Story,
     /// The children of the running generation, which come and go.
     pub(super) current: Vec<(ProcessId, Descent)>,
+    /// Workers that were busy, before the restart in progress if there is one.
+    #[serde(default)]
+    pub(super) busy: u32,
 }
 
 /// What changes only when something happens that is counted or shown.

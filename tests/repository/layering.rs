@@ -30,7 +30,7 @@ const LAYERS: [(&str, &[&str]); 22] = [
 ];
 
 /// What knows no file, socket, clock, log or thread.
-const PURE: [&str; 11] = [
+const PURE: [&str; 12] = [
     "model",
     "decode",
     "track",
@@ -39,6 +39,7 @@ const PURE: [&str; 11] = [
     "expose::api",
     "expose::catalogue",
     "expose::journal",
+    "expose::last_restart",
     "expose::metrics",
     "expose::publication",
     "expose::stragglers",

@@ -50,6 +50,7 @@ impl ServerTracker {
                 at: self.absent_since.unwrap_or(at),
                 story,
                 current: LifeMemory::family(workers().filter(|(_, descent)| is_current(*descent))),
+                busy: self.busy,
             }),
         }
     }
@@ -76,6 +77,7 @@ impl ServerTracker {
         tracker.stops = story.stops.clone();
         tracker.prompts = PromptTracker::restored(story.prompt);
         tracker.hangs = story.hang;
+        tracker.busy = life.busy;
         tracker.absent_since = Some(life.at);
         tracker
     }
