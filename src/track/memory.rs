@@ -73,6 +73,9 @@ pub(super) struct Story {
     pub(super) old: Vec<(ProcessId, Descent)>,
     pub(super) drains: DrainMemory,
     pub(super) stops: StopTracker,
+    /// The configuration was opened, and no look since saw the parent run normally.
+    #[serde(default)]
+    pub(super) opened: Option<Moment>,
     /// What was told, and is not told again.
     #[serde(default)]
     pub(super) prompt: Option<Prompt>,

@@ -28,10 +28,14 @@ const LAST_LOOK: Moment =
 
 /// What is kept of a parent's restarts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is another fact of what was seen")]
 pub(in crate::track) struct RestartMemory {
     state: State,
     /// What is in progress was found so: it began at any time since then.
     joined: Option<Moment>,
+    /// What is in progress was so already when this parent was first seen.
+    #[serde(default)]
+    found_so: bool,
     /// Nobody saw the parent start.
     started_unseen: bool,
     catches_crashes: bool,
@@ -63,6 +67,7 @@ impl RestartTracker {
         RestartMemory {
             state,
             joined: self.absence.filter(|it| !it.saw_beginning).map(|it| it.since),
+            found_so: self.joined,
             started_unseen: self.absence.is_some_and(|absence| absence.saw_no_start),
             catches_crashes: self.catches_crashes,
             shows_reading: self.shows_reading,
@@ -92,7 +97,7 @@ impl RestartTracker {
             milestones: memory.milestones.clone(),
             seen: Some(now),
             family: Family::new(),
-            joined: false,
+            joined: memory.found_so,
             unserved: if recent { memory.unserved.clone() } else { UnservedTracker::new() },
             absence: Some(Absence {
                 since: memory.joined.unwrap_or(since),

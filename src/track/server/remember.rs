@@ -40,6 +40,7 @@ impl ServerTracker {
             old: LifeMemory::family(workers().filter(|(_, descent)| !is_current(*descent))),
             drains: self.drains.remember(),
             stops: self.stops.clone(),
+            opened: self.opened,
             prompt: self.prompts.remember(),
             hang: self.hangs,
         };
@@ -75,6 +76,7 @@ impl ServerTracker {
         tracker.children = ChildrenTracker::restored(workers.collect());
         tracker.drains = DrainTracker::restored(story.drains.clone());
         tracker.stops = story.stops.clone();
+        tracker.opened = story.opened;
         tracker.prompts = PromptTracker::restored(story.prompt);
         tracker.hangs = story.hang;
         tracker.busy = life.busy;
