@@ -83,14 +83,16 @@ impl StopTracker {
     /// Folds what happened to the pid file since the last look. One that was removed and then
     /// written by another parent, which this one's graceful stop made room for, stays removed.
     pub fn observe(&mut self, traces: &[Trace], names_parent: bool) {
+        let exits = traces.iter().any(|trace| matches!(trace.kind, TraceKind::Exited(_)));
         for trace in traces {
             match trace.kind {
                 TraceKind::PidFileRemoved => {
                     self.pid_file_removed = Some(trace.at);
-                    self.left_since = false;
+                    // The kernel's reports of one reading have no order among different sorts.
+                    self.left_since = exits;
                 }
                 TraceKind::PidFileWritten if names_parent => self.pid_file_removed = None,
-                TraceKind::Exited(_) => self.left_since = self.pid_file_removed.is_some(),
+                TraceKind::Exited(_) => self.left_since |= self.pid_file_removed.is_some(),
                 TraceKind::PidFileWritten
                 | TraceKind::ConfigOpened
                 | TraceKind::Reaped(_)

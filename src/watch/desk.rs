@@ -16,6 +16,8 @@ use crate::model::{
 const FOR_SUSPECTS: Duration = Duration::from_millis(300);
 /// A start is told within two seconds, with or without httpd's release.
 const FOR_BUILD: Duration = Duration::from_millis(1500);
+/// What happened while nobody looked is found in the first looks, or is a restart that they join.
+const RETURNS_FOR: Duration = Duration::from_secs(1);
 /// Who is asked later would answer too late.
 const ASKED_WITHIN: Duration = Duration::from_secs(1);
 
@@ -24,8 +26,10 @@ const ASKED_WITHIN: Duration = Duration::from_secs(1);
 pub(super) struct Desk {
     suspicion: Suspicion,
     held: VecDeque<Held>,
-    /// What the next look tells of happened while nobody looked.
+    /// Nobody looked before the first look.
     after_absence: bool,
+    /// When that was.
+    returned: Option<Moment>,
     /// When the last look was.
     looked: Option<Moment>,
 }
@@ -79,7 +83,8 @@ impl Desk {
         entries: Vec<Entry>,
         start: Option<Starter>,
     ) {
-        let absent = std::mem::take(&mut self.after_absence);
+        let returned = *self.returned.get_or_insert(at);
+        let absent = self.after_absence && at.since(returned) < RETURNS_FOR;
         if !absent {
             self.suspicion.follow(whom, at, events);
         }
