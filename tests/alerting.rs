@@ -5,7 +5,6 @@
 //! thresholds are the shipped ones.
 
 mod faults;
-mod pass_phrase;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -45,14 +44,14 @@ fn each_fault_brings_its_alerts_and_a_graceful_restart_brings_none() {
     let held = servers.calm.hold_requests(1);
     servers.calm.graceful_times(2, Duration::ZERO);
     doomed.kill();
-    let prompt = servers.break_all(&gracekeeper);
+    servers.break_all(&gracekeeper);
     fires(&prometheus, &alerts(FAULTS));
     let firing = prometheus.firing();
     assert_are_explained(&firing);
     assert_reason(&firing, "broken", "config");
 
     servers.broken.start_again();
-    prompt.answer();
+    servers.keyring.answer();
     fires(
         &prometheus,
         &alerts(&[("broken", &["HttpdRestartFailedButRecovered", "HttpdFullRestart"])]),

@@ -11,7 +11,7 @@ use std::{
         process::CommandExt as _,
     },
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Output},
 };
 
 use rustix::{
@@ -28,10 +28,21 @@ const BINARY: &str = env!("CARGO_BIN_EXE_gracekeeper");
 const NOBODY: u32 = 65534;
 
 /// What a run came to.
-struct Run {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
+pub(crate) struct Run {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl From<Output> for Run {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self {
+            code: output.status.code(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
+    }
 }
 
 fn gracekeeper<A: AsRef<OsStr>>(arguments: &[A]) -> Run {
@@ -39,9 +50,7 @@ fn gracekeeper<A: AsRef<OsStr>>(arguments: &[A]) -> Run {
 }
 
 fn finish(command: &mut Command) -> Run {
-    let output = command.env_remove("CLICOLOR_FORCE").output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    Run { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    command.env_remove("CLICOLOR_FORCE").output().unwrap().into()
 }
 
 /// A configuration file in a directory of its own, which is gone with it.

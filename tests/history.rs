@@ -11,17 +11,13 @@ use std::{
 use flate2::{Compression, write::GzEncoder};
 use serde_json::Value;
 
+use crate::{cli::Run, harness::program};
+
 mod laws;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_gracekeeper");
 /// Owns nothing, on every Linux.
 const NOBODY: u32 = 65534;
-
-struct Run {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
 
 fn logs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/error_logs")
@@ -38,9 +34,7 @@ fn finish(mut command: Command, input: &[u8]) -> Run {
     let mut child = child.spawn().unwrap();
     // Whoever refuses its arguments reads nothing.
     drop(child.stdin.take().unwrap().write_all(input));
-    let output = child.wait_with_output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    Run { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    child.wait_with_output().unwrap().into()
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -229,6 +223,9 @@ fn what_cannot_be_read_is_named_with_the_exit_code_of_its_kind() {
     fs::write(&secret, "").unwrap();
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).unwrap();
     fs::write(directory.path().join("log.xz"), b"\xfd7zXZ\0...").unwrap();
+    // The build's directory may be one that nobody else may enter.
+    let binary = directory.path().join("gracekeeper");
+    program::copy(Path::new(BINARY), &binary);
     for (arguments, code, words) in [
         (&["nothing.log"][..], 64, "nothing.log: No such file"),
         (&["."], 64, "is a directory"),
@@ -237,7 +234,7 @@ fn what_cannot_be_read_is_named_with_the_exit_code_of_its_kind() {
         (&["--json", "--summary", "-"], 64, "cannot be used with"),
         (&["secret.log"], 77, "secret.log: Permission denied"),
     ] {
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(&binary);
         command.arg("history").args(arguments).current_dir(directory.path());
         if rustix::process::geteuid().is_root() {
             command.uid(NOBODY).gid(NOBODY);

@@ -4,89 +4,29 @@
 mod late;
 
 use std::{
-    fs::{self, OpenOptions, Permissions},
-    io::Write as _,
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    fs,
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
 
-use rustix::{
-    fs::{CWD, FileType, Mode, OFlags, mknodat},
-    process::Signal,
-};
-use tempfile::TempDir;
+use rustix::process::Signal;
 
 use crate::harness::{
-    Gracekeeper, Httpd, Mpm, configuration::Builder, eventually, metrics::Metrics,
+    Gracekeeper, Httpd, Mpm, configuration::Builder, eventually, keyring::Keyring,
+    metrics::Metrics, program,
 };
 
-const KEY: &str = "tests/fixtures/tls/encrypted.key";
-const CERTIFICATE: &str = "tests/fixtures/tls/certificate.pem";
 const PROMPTS: &str = "waits for a key's pass phrase";
 
-/// An encrypted key, and a dialog program that answers by itself unless it is told to ask.
-struct Keyring(TempDir);
+/// A virtual host whose key is asked for with `dialog`, beside all that a restart starts anyway.
+fn httpd_with(keyring: &Keyring, mpm: Mpm, dialog: &str) -> Builder {
+    without_key(mpm).extra(&keyring.directives(dialog))
+}
 
-impl Keyring {
-    fn new() -> Self {
-        let directory = TempDir::with_prefix("keyring-").unwrap();
-        let place = directory.path();
-        fs::set_permissions(place, Permissions::from_mode(0o755)).unwrap();
-        fs::copy(KEY, place.join("key.pem")).unwrap();
-        fs::copy(CERTIFICATE, place.join("certificate.pem")).unwrap();
-        mknodat(CWD, place.join("answer"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-        // Who asks through a pipe writes into it too, and a reader that has gone would end him.
-        let script = format!(
-            "#!/bin/sh
-if [ -e {0}/ask ]; then read -r phrase < {0}/answer; fi
-echo secret
-[ $# -gt 0 ] || exec cat > /dev/null
-",
-            place.display()
-        );
-        fs::write(place.join("dialog"), script).unwrap();
-        fs::set_permissions(place.join("dialog"), Permissions::from_mode(0o755)).unwrap();
-        Self(directory)
-    }
-
-    /// A virtual host that nobody can reach, whose key is asked for with `dialog`, `exec:` or `|`.
-    fn httpd(&self, mpm: Mpm, dialog: &str) -> Builder {
-        let place = self.0.path().display();
-        Httpd::builder(mpm).with_cgid().with_piped_log().log_level("warn").extra(&format!(
-            "LoadModule ssl_module /usr/lib/apache2/modules/mod_ssl.so
-SSLSessionCache none
-SSLPassPhraseDialog \"{dialog}{place}/dialog\"
-<VirtualHost 127.0.0.9:443>
-    ServerName localhost
-    SSLEngine on
-    SSLCertificateFile {place}/certificate.pem
-    SSLCertificateKeyFile {place}/key.pem
-</VirtualHost>"
-        ))
-    }
-
-    /// The key is as good as new, and whoever needs it has to be told the phrase.
-    fn asks(&self) {
-        fs::write(self.0.path().join("ask"), "").unwrap();
-        // An older file would do, but the kernel's clock for files is coarse.
-        let key = fs::File::options().append(true).open(self.0.path().join("key.pem")).unwrap();
-        let before = key.metadata().unwrap().modified().unwrap();
-        key.set_modified(before + Duration::from_secs(7)).unwrap();
-    }
-
-    fn answer(&self) {
-        let place = self.0.path();
-        let mut fifo = eventually("somebody asks", || {
-            let mut options = OpenOptions::new();
-            let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap();
-            options.write(true).custom_flags(flags).open(place.join("answer")).ok()
-        });
-        fs::remove_file(place.join("ask")).unwrap();
-        fifo.write_all(b"go on\n").unwrap();
-    }
+fn without_key(mpm: Mpm) -> Builder {
+    Httpd::builder(mpm).with_cgid().with_piped_log().log_level("warn")
 }
 
 /// By the user of the test, and by an ordinary one.
@@ -126,7 +66,7 @@ fn pending(metrics: &Metrics, value: f64) -> bool {
 
 fn a_prompt_is_told_until_it_is_over(mpm: Mpm, prefix: &str, dialog: &str) {
     let keyring = Keyring::new();
-    let mut httpd = keyring.httpd(mpm, prefix).start();
+    let mut httpd = httpd_with(&keyring, mpm, prefix).start();
     let both = watched(&httpd, "1s");
     for (count, hard) in [(1.0, false), (2.0, true)] {
         keyring.asks();
@@ -189,10 +129,31 @@ fn a_pipe_dialog_is_told() {
     a_prompt_is_told_until_it_is_over(Mpm::Event, "|", "pipe");
 }
 
+/// What was asked of httpd before tells of no such dialog.
+#[test]
+fn a_pipe_dialog_that_a_restart_brings_with_it_is_told() {
+    let keyring = Keyring::new();
+    let more = keyring.path().join("more.conf");
+    fs::write(&more, "").unwrap();
+    let httpd = without_key(Mpm::Event).extra(&format!("Include {}", more.display()));
+    let httpd = httpd.start();
+    let both = watched(&httpd, "20s");
+    all(&both, "httpd was asked", |metrics| metrics.series_of("httpd_info", &[]).len() == 1);
+    keyring.asks();
+    fs::write(&more, keyring.directives("|")).unwrap();
+    httpd.graceful();
+    all(&both, "the prompt is seen", |metrics| pending(metrics, 1.0));
+    all_say(&both, &[PROMPTS, "dialog=pipe"]);
+    keyring.answer();
+    all(&both, "httpd has resumed", |metrics| {
+        pending(metrics, 0.0) && metrics.total("httpd_restarts_total", &[]) == 1.0
+    });
+}
+
 /// Each starts a logger, a cgid daemon and, once, a dialog that answers by itself.
 fn ordinary_restarts_under_load_are_no_prompts(mpm: Mpm) {
     let keyring = Keyring::new();
-    let httpd = keyring.httpd(mpm, "exec:").start();
+    let httpd = httpd_with(&keyring, mpm, "exec:").start();
     // One in a hundred was seen to read its configuration for three seconds, and that is no prompt.
     let both = watched(&httpd, "20s");
     let over = AtomicBool::new(false);
@@ -230,7 +191,7 @@ fn ordinary_restarts_of_prefork_under_load_are_no_prompts() {
 #[test]
 fn what_else_a_restart_hangs_for_is_told() {
     let keyring = Keyring::new();
-    let httpd = keyring.httpd(Mpm::Event, "exec:").start();
+    let httpd = httpd_with(&keyring, Mpm::Event, "exec:").start();
     let both = watched(&httpd, "1s");
     httpd.signal(Signal::STOP);
     stopped(httpd.pid());
@@ -268,19 +229,17 @@ fn what_else_a_restart_hangs_for_is_told() {
 #[test]
 fn a_random_source_that_is_waited_for_beside_a_new_logger_is_no_prompt() {
     let keyring = Keyring::new();
-    let place = keyring.0.path().display();
+    let place = keyring.path().display();
     let seed = format!("if [ -e {place}/ask ]; then read -r noise < {place}/answer; fi; echo x");
     for (name, script) in [("archive", "exec cat > /dev/null"), ("seed", &seed)] {
-        let path = keyring.0.path().join(name);
-        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        program::write_script(&keyring.path().join(name), &format!("#!/bin/sh\n{script}\n"));
     }
-    let more = keyring.0.path().join("more.conf");
+    let more = keyring.path().join("more.conf");
     fs::write(&more, "").unwrap();
     let extra = format!("SSLRandomSeed startup exec:{place}/seed 9\nInclude {place}/more.conf");
-    let httpd = keyring.httpd(Mpm::Event, "exec:").extra(&extra).start();
+    let httpd = httpd_with(&keyring, Mpm::Event, "exec:").extra(&extra).start();
     let both = watched(&httpd, "1s");
-    fs::write(keyring.0.path().join("ask"), "").unwrap();
+    keyring.waits();
     fs::write(&more, format!("CustomLog \"|{place}/archive\" %h\n")).unwrap();
     httpd.graceful();
     all_say(&both, &["restart hangs", "cause=configuration"]);

@@ -14,6 +14,8 @@ const STARTED_WITHIN: Duration = Duration::from_millis(300);
 const PARENTS_APART: Duration = Duration::from_secs(1);
 /// A configuration that somebody is writing changes all the time, and each question is a configtest.
 const ASKED_AT_MOST_EVERY: Duration = Duration::from_secs(10);
+/// What a restart reads may be what holds it up.
+const ASKED_IN_A_RESTART_EVERY: Duration = Duration::from_secs(1);
 /// Why httpd does not answer may be mended without a trace.
 const TRIED_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
@@ -44,6 +46,8 @@ pub struct Inquiry {
     failure: Option<String>,
     /// No pass phrase is asked for through a pipe.
     has_no_pipe_dialog: bool,
+    /// A restart is in progress.
+    restarting: bool,
     /// The parent that told what it is made of.
     build: Option<(ProcessId, HttpdBuild)>,
 }
@@ -62,6 +66,7 @@ impl Inquiry {
             compared: None,
             failure: None,
             has_no_pipe_dialog: false,
+            restarting: false,
             build: None,
         }
     }
@@ -72,6 +77,11 @@ impl Inquiry {
             self.calling.clone_from(calling);
             self.asked = None;
         }
+    }
+
+    /// Whether a restart is in progress.
+    pub const fn note_restart(&mut self, restarting: bool) {
+        self.restarting = restarting;
     }
 
     /// Where httpd says that its error log is, or why it does not; `None` before it was asked.
@@ -186,7 +196,8 @@ impl Inquiry {
             return waited >= TRIED_AGAIN_AFTER;
         }
         let compared = self.compared.is_some_and(|last| at.since(last) < interval);
-        if waited < ASKED_AT_MOST_EVERY || compared {
+        let apart = if self.restarting { ASKED_IN_A_RESTART_EVERY } else { ASKED_AT_MOST_EVERY };
+        if waited < apart || compared {
             return false;
         }
         self.compared = Some(at);

@@ -33,6 +33,23 @@ pub(super) fn process(pid: i32, started: u64) -> ProcessId {
     ProcessId { pid: Pid::new(pid).unwrap(), started: after(started).uptime }
 }
 
+/// The first slot, which a child of this number and generation has.
+pub(super) fn slot(pid: i32, generation: i32, workers: &[(WorkerStatus, u32)]) -> SlotRecord {
+    SlotRecord {
+        slot: Slot::new(0),
+        pid: Pid::new(pid).unwrap(),
+        generation: Generation::new(generation),
+        quiescing: false,
+        connections: 0,
+        waiting: WaitingConnections::default(),
+        workers: workers.to_vec(),
+        graceful: GracefulWorkers::default(),
+        workers_left: Vec::new(),
+        request: None,
+        predecessors: Vec::new(),
+    }
+}
+
 /// An httpd as it may be seen, and a tracker that sees it.
 pub(super) struct Story {
     pub(super) tracker: ServerTracker,
@@ -145,18 +162,9 @@ impl Story {
             state: ProcessState::Alive,
         };
         let rows = self.children.iter().map(|(pid, started, _)| row(*pid, *started));
-        let slots = self.children.iter().zip(0..).map(|((pid, _, generation), slot)| SlotRecord {
-            slot: Slot::new(slot),
-            pid: Pid::new(*pid).unwrap(),
-            generation: Generation::new(*generation),
-            quiescing: false,
-            connections: 0,
-            waiting: WaitingConnections::default(),
-            graceful: GracefulWorkers::default(),
-            request: None,
-            predecessors: Vec::new(),
-            workers: vec![(WorkerStatus::Ready, 5), (WorkerStatus::Sending, self.busy)],
-            workers_left: Vec::new(),
+        let workers = [(WorkerStatus::Ready, 5), (WorkerStatus::Sending, self.busy)];
+        let slots = self.children.iter().zip(0..).map(|((pid, _, generation), number)| {
+            SlotRecord { slot: Slot::new(number), ..slot(*pid, *generation, &workers) }
         });
         let scoreboard = self.scoreboard.map(|made| Scoreboard {
             global: Global {

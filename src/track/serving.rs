@@ -91,31 +91,16 @@ mod tests {
     use super::*;
     use crate::{
         model::{
-            process::{Child, ChildRole, ExitStatus, Pid, ProcessState},
-            scoreboard::{
-                Generation, Global, GracefulWorkers, Slot, SlotRecord, WaitingConnections,
-                WorkerStatus,
-            },
+            process::{Child, ChildRole, ExitStatus, ProcessState},
+            scoreboard::{Generation, Global, SlotRecord, WorkerStatus},
             snapshot::TraceKind,
             waiting::Waiting,
         },
-        track::fixture::{Story, after, process},
+        track::fixture::{self, Story, after, process},
     };
 
     fn takes(generation: i32, quiescing: bool, workers: &[(WorkerStatus, u32)]) -> bool {
-        let slot = SlotRecord {
-            slot: Slot::new(0),
-            pid: Pid::new(11).unwrap(),
-            generation: Generation::new(generation),
-            quiescing,
-            connections: 0,
-            waiting: WaitingConnections::default(),
-            workers: workers.to_vec(),
-            graceful: GracefulWorkers::default(),
-            workers_left: Vec::new(),
-            request: None,
-            predecessors: Vec::new(),
-        };
+        let slot = SlotRecord { quiescing, ..fixture::slot(11, generation, workers) };
         let global = Global {
             server_limit: 1,
             thread_limit: 5,

@@ -241,29 +241,15 @@ const fn is_halted(state: ProcessState) -> bool {
 mod tests {
     use super::*;
     use crate::{
-        model::{
-            process::{ExitStatus, Pid},
-            scoreboard::Slot,
-        },
-        track::fixture::{Story, after, process},
+        model::process::ExitStatus,
+        track::fixture::{self, Story, after, process},
     };
 
     const OLD_SINCE: u64 = 10_000;
 
     fn slot(quiescing: bool, workers: &[(WorkerStatus, u32)]) -> SlotRecord {
-        SlotRecord {
-            slot: Slot::new(0),
-            pid: Pid::new(11).unwrap(),
-            generation: Generation::new(0),
-            quiescing,
-            connections: 0,
-            waiting: WaitingConnections::default(),
-            workers: workers.to_vec(),
-            graceful: GracefulWorkers::default(),
-            workers_left: Vec::new(),
-            request: Some("GET /slow".to_owned()),
-            predecessors: Vec::new(),
-        }
+        let request = Some("GET /slow".to_owned());
+        SlotRecord { quiescing, request, ..fixture::slot(11, 0, workers) }
     }
 
     fn child(state: ProcessState, crew: Option<Crew<'_>>) -> OldChild<'_> {

@@ -10,7 +10,7 @@ use super::{
     mend::{mend, mend_named_log},
     orders::Choices,
     side::SideInstruments,
-    tell::tell,
+    tell::{tell, tell_source},
 };
 use crate::{
     clock,
@@ -266,6 +266,7 @@ impl Server {
         }
         self.doubt_unit();
         let numbered = self.tracker.assessment().generation.is_some();
+        self.inquiry.note_restart(self.tracker.assessment().restart_since.is_some());
         self.tracker.rule_out_pipe_dialogs(self.inquiry.has_no_pipe_dialog());
         let events = self.tracker.observe(&snapshot);
         for event in &events {
@@ -274,14 +275,8 @@ impl Server {
         }
         let entries = self.journal(&snapshot, numbered, &events, side);
         for change in self.tracker.witness_changes() {
-            let (server, source) = (&self.name, change.source.label());
-            match change.why {
-                None => info!(server, source, "source answers again"),
-                Some(why) => {
-                    let (reason, mend) = (why.label(), self.mend(change.source, why));
-                    warn!(server, source, reason, mend, "source gives nothing");
-                }
-            }
+            let mend = change.why.and_then(|why| self.mend(change.source, why));
+            tell_source(&self.name, *change, mend);
         }
         let orphans = self.tracker.assessment().orphans.unwrap_or(0);
         if self.tracker.assessment().parent.is_none() && orphans > self.orphans {

@@ -2,7 +2,10 @@
 
 use tracing::{info, warn};
 
-use crate::model::{event::Event, exhaustion::Exhaustion, signal::signal_name, time::Moment};
+use crate::{
+    model::{event::Event, exhaustion::Exhaustion, signal::signal_name, time::Moment},
+    track::witness::WitnessChange,
+};
 
 /// Writes a line of what happened, if it is worth one. Generations have httpd's own numbers if
 /// they are `numbered`.
@@ -79,5 +82,16 @@ fn warn_of(server: &str, at: Moment, event: &Event) {
         Event::Exhausted { what: Exhaustion::Address, .. } => warn!(server, "address in use"),
         Event::Exhausted { what, .. } => warn!(server, what = what.label(), "limit reached"),
         _ => {}
+    }
+}
+
+/// Writes that a source began or ceased to answer, and what an operator can do about it.
+pub(super) fn tell_source(server: &str, change: WitnessChange, mend: Option<&str>) {
+    let source = change.source.label();
+    match change.why {
+        None => info!(server, source, "source answers again"),
+        Some(why) => {
+            warn!(server, source, reason = why.label(), mend, "source gives nothing");
+        }
     }
 }

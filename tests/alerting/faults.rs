@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::pass_phrase::{PassPhrase, Prompt};
-use crate::harness::{Gracekeeper, Httpd, Mpm, Process, eventually, held::HeldRequests, http};
+use crate::harness::{
+    Gracekeeper, Httpd, Mpm, Process, eventually, held::HeldRequests, http, keyring::Keyring,
+};
 
 /// Between two requests of the load.
 const PACE: Duration = Duration::from_millis(5);
@@ -27,7 +28,7 @@ pub(super) struct Servers {
     taken: Httpd,
     /// It waits for a pass phrase.
     prompting: Httpd,
-    pass_phrase: PassPhrase,
+    pub(super) keyring: Keyring,
     /// Old children hold all of its slots.
     full: Httpd,
     held: Vec<HeldRequests>,
@@ -42,15 +43,15 @@ pub(super) struct Servers {
 impl Servers {
     pub(super) fn start() -> Self {
         let event = || Httpd::builder(Mpm::Event);
-        let pass_phrase = PassPhrase::new();
+        let keyring = Keyring::new();
         Self {
             calm: event().start(),
             broken: event().start(),
             killed: event().start(),
             crashing: event().start_servers(4).max_request_workers(20).start(),
             taken: event().start(),
-            prompting: event().log_level("warn").extra(&pass_phrase.directives()).start(),
-            pass_phrase,
+            prompting: event().log_level("warn").extra(&keyring.directives("exec:")).start(),
+            keyring,
             full: Httpd::builder(Mpm::Prefork).server_limit(2).start(),
             held: Vec::new(),
             flapping: event().start(),
@@ -89,7 +90,7 @@ impl Servers {
     }
 
     /// Every fault at once, all of which last.
-    pub(super) fn break_all(&mut self, gracekeeper: &Gracekeeper) -> Prompt {
+    pub(super) fn break_all(&mut self, gracekeeper: &Gracekeeper) {
         self.held.push(self.full.hold_all_workers());
         self.full.graceful();
         self.held.push(self.stuck.hold_requests(1));
@@ -116,9 +117,8 @@ impl Servers {
         }
         crash_children(&self.crashing, 8);
         self.crashing.stop();
-        let prompt = self.pass_phrase.ask();
+        self.keyring.asks();
         self.prompting.graceful();
-        prompt
     }
 }
 

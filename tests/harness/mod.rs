@@ -5,6 +5,7 @@
 //! - [`held`]: requests that are answered when the test says so
 //! - [`oracle`]: what this httpd really did, from pidfds and httpd's own log, never from `src`
 //! - [`gracekeeper`]: the real program, and [`metrics`] what it says
+//! - [`keyring`]: a key with a pass phrase, and who is asked for it
 //! - [`program`]: programs that a test writes and then executes
 //! - [`prometheus`]: a real Prometheus, and which alerts fire there
 //! - [`eventually`]: the only way to wait
@@ -19,6 +20,7 @@ pub(crate) mod gracekeeper;
 pub(crate) mod held;
 pub(crate) mod http;
 pub(crate) mod httpd;
+pub(crate) mod keyring;
 pub(crate) mod metrics;
 pub(crate) mod oracle;
 pub(crate) mod parent;

@@ -1,13 +1,13 @@
 //! A prompt that was there before gracekeeper was.
 
-use super::{Keyring, PROMPTS, is, pending};
-use crate::harness::{Gracekeeper, Mpm, eventually, process::children_of};
+use super::{PROMPTS, httpd_with, is, pending};
+use crate::harness::{Gracekeeper, Mpm, eventually, keyring::Keyring, process::children_of};
 
 /// The old children of event live on while httpd asks, if they have a request.
 #[test]
 fn an_ordinary_user_who_comes_during_a_prompt_is_told_of_it() {
     let keyring = Keyring::new();
-    let httpd = keyring.httpd(Mpm::Event, "exec:").start();
+    let httpd = httpd_with(&keyring, Mpm::Event, "exec:").start();
     let held = httpd.hold_requests(1);
     keyring.asks();
     httpd.graceful();
