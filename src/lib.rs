@@ -21,8 +21,8 @@
 //! # Invariants
 //!
 //! 1. `model`, `decode`, `track`, `history::{story, note}` and
-//!    `expose::{api, catalogue, journal, metrics, publication}` know no file, socket, clock, log or
-//!    thread. Of `decode`, `track` knows [`decode::error_log::failure`] only, so that one rule says
+//!    `expose::{api, catalogue, headroom, journal, last_restart, metrics, publication, stragglers}`
+//!    know no file, socket, clock, log or thread. Of `decode`, `track` knows [`decode::error_log::failure`] only, so that one rule says
 //!    what httpd's words mean, to it and to `history`.
 //! 2. Only [`clock`] reads time. Intervals come from the time since boot.
 //! 3. Nothing here signals httpd, writes where httpd reads, or takes a worker from it, unless an
@@ -37,7 +37,11 @@
 //! 7. A scrape hands out what the last look rendered: it touches neither httpd nor `/proc`.
 //! 8. Looks are triggered by what the kernel reports, and happen at least once an interval;
 //!    nothing polls faster than its interval, except that who reads its configuration is looked at
-//!    every 300 ms for its first ten seconds, because nothing reports the start of a dialog.
+//!    every 300 ms for its first ten seconds, because nothing reports the start of a dialog. A look
+//!    is no single instant: what is dear to read has a pace of its own in `observe::resources`, and
+//!    is as old in the snapshot as when it was read last. What grows with the number or the size of
+//!    processes is read within a budget, kept in `observe::reader` where it is spent; what took long
+//!    rests in proportion.
 //! 9. The process that listens on the network holds no capability. What needs one is read by a
 //!    second process of the same program, which has no network and takes no paths.
 //!

@@ -18,7 +18,6 @@ mod tell;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    path::PathBuf,
     sync::{Arc, mpsc},
     time::Duration,
 };
@@ -49,11 +48,12 @@ use crate::{
         moments::{Happened, Moments, Stamped},
         pid_file,
         process_table::ProcessTable,
+        resources::Mounts,
         scoreboard::ScoreboardReader,
         server::{Instruments, Target},
     },
     state::document::Remembered,
-    track::histogram::Histogram,
+    track::{histogram::Histogram, netns::NetnsTracker},
 };
 
 /// Discovery gives up beyond this many servers.
@@ -90,6 +90,7 @@ pub struct Watch {
     elsewhere: usize,
     orders: mpsc::Receiver<Order>,
     looks: Histogram,
+    netns: NetnsTracker,
     config: (bool, Timestamp),
     web_config: Option<WebConfigState>,
     build: [&'static str; 3],
@@ -101,23 +102,23 @@ impl Watch {
     /// A watch that has not looked yet.
     pub fn new(
         options: WatchOptions,
-        procfs: PathBuf,
+        mounts: Mounts,
         readers: Readers,
         build: [&'static str; 3],
     ) -> io::Result<(Self, Controls)> {
         let (controls, orders, ear) = orders::controls()?;
-        let memory = Memory::open(&options.state_dir, &procfs);
+        let memory = Memory::open(&options.state_dir, &mounts.procfs);
         let mut shown = Shown::default();
         for entry in memory.journal(MOST_SHOWN) {
             shown.take(entry);
         }
         let Readers { scoreboards, logs } = readers;
-        let table = ProcessTable::new(procfs);
+        let table = ProcessTable::new(mounts.procfs.clone());
         let moments = Moments::new(ear)?;
         moments.listen_to_logs(logs.descriptor())?;
         let watch = Self {
             options,
-            side: Side::new(logs, controls.wake.try_clone()?, table.clone()),
+            side: Side::new(logs, controls.wake.try_clone()?, table.clone(), mounts),
             table,
             moments,
             scoreboards,
@@ -129,6 +130,7 @@ impl Watch {
             elsewhere: 0,
             orders,
             looks: Histogram::new(LOOK_BOUNDS),
+            netns: NetnsTracker::default(),
             config: (true, clock::now().wall),
             web_config: None,
             build,
@@ -329,6 +331,7 @@ impl Watch {
 
     fn look(&mut self, at: Moment, stamped: Vec<Stamped>) {
         self.side.begin_look();
+        self.netns.observe(self.side.host().netns_drops(at).ok());
         let found = self.discover(at);
         let mut traces: BTreeMap<usize, Vec<Trace>> = BTreeMap::new();
         for stamp in stamped {

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, Permissions},
-    io::{Read as _, Write as _},
+    io::Read as _,
     os::{
         fd::OwnedFd,
         unix::{fs::PermissionsExt as _, net::UnixStream, process::CommandExt as _},
@@ -33,7 +33,7 @@ use rustix::{
 };
 use tempfile::TempDir;
 
-use crate::harness::{Httpd, Mpm, eventually, under_every_mpm};
+use crate::harness::{Httpd, Mpm, eventually, not_tested, under_every_mpm};
 
 under_every_mpm! {
     a_real_httpd_says_where_its_files_are
@@ -49,11 +49,11 @@ fn table() -> ProcessTable {
     ProcessTable::new("/proc".into())
 }
 
-fn identity(pid: u32) -> ProcessId {
+pub(crate) fn identity(pid: u32) -> ProcessId {
     table().row(Pid::new(i32::try_from(pid).unwrap()).unwrap()).unwrap().id
 }
 
-fn question(parent: ProcessId) -> Question {
+pub(crate) fn question(parent: ProcessId) -> Question {
     Question { parent, program: None, arguments: None, environment_file: None, environment: None }
 }
 
@@ -68,7 +68,7 @@ fn listen(ear: &OwnedFd) {
     rustix::io::read(ear, &mut [0; 64]).unwrap();
 }
 
-fn ask(question: Question) -> Result<Answer, AskError> {
+pub(crate) fn ask(question: Question) -> Result<Answer, AskError> {
     let (ear, wake) = ear();
     let asker = Asker::start(table(), wake).unwrap();
     asker.ask(5, question);
@@ -276,7 +276,7 @@ fn a_parent_that_runs_something_else_than_it_is_called_is_not_asked() {
 #[test]
 fn what_a_parent_in_another_mount_namespace_names_is_not_loaded() {
     if !geteuid().is_root() {
-        return not_tested("nobody else can make a mount namespace");
+        return not_tested("nobody but root can make a mount namespace");
     }
     let trap = Trap::new();
     let mut command = Command::new("unshare");
@@ -329,15 +329,10 @@ fn a_configuration_that_others_may_write_is_not_read() {
     assert!(refused.starts_with(&expected), "{refused}");
 }
 
-/// Said, not left out in silence.
-fn not_tested(why: &str) {
-    let _ = writeln!(std::io::stderr(), "not tested, as this is not root: {why}");
-}
-
 #[test]
 fn root_runs_nothing_for_another_users_parent() {
     if !geteuid().is_root() {
-        return not_tested("nobody else's process can be started");
+        return not_tested("nobody but root can start another user's process");
     }
     let trap = Trap::new();
     let impostor = Impostor::trapped(&trap, Some(65534));

@@ -4,16 +4,22 @@ use std::{fs, path::Path};
 
 #[path = "fuzz/fuzz_targets/answer_input.rs"]
 mod answer_input;
+#[path = "fuzz/fuzz_targets/cgroup_input.rs"]
+mod cgroup_input;
 #[path = "fuzz/fuzz_targets/error_log_input.rs"]
 mod error_log_input;
 #[path = "fuzz/fuzz_targets/history_input.rs"]
 mod history_input;
 #[path = "fuzz/fuzz_targets/journal_input.rs"]
 mod journal_input;
+#[path = "fuzz/fuzz_targets/kernel_input.rs"]
+mod kernel_input;
 #[path = "fuzz/fuzz_targets/process_input.rs"]
 mod process_input;
 #[path = "fuzz/fuzz_targets/scoreboard_input.rs"]
 mod scoreboard_input;
+#[path = "fuzz/fuzz_targets/socket_input.rs"]
+mod socket_input;
 #[path = "fuzz/fuzz_targets/state_input.rs"]
 mod state_input;
 
@@ -43,6 +49,11 @@ fn the_corpus_of_pid_files_is_survived() {
 #[test]
 fn the_corpus_of_process_stats_is_survived() {
     survives("process_stat", 8, process_input::process_stat);
+}
+
+#[test]
+fn the_corpus_of_process_memories_is_survived() {
+    survives("process_memory", 8, process_input::process_memory);
 }
 
 #[test]
@@ -87,6 +98,11 @@ fn the_corpus_of_includes_is_survived() {
 }
 
 #[test]
+fn the_corpus_of_directives_is_survived() {
+    survives("directives", 10, answer_input::directives);
+}
+
+#[test]
 fn the_corpus_of_server_statuses_is_survived() {
     survives("server_status", 8, answer_input::server_status);
 }
@@ -101,4 +117,35 @@ fn the_corpus_of_journals_is_survived() {
     let entries = std::cell::Cell::new(0);
     survives("journal", 10, |input| entries.set(entries.get() + journal_input::run(input)));
     assert_eq!(entries.get(), 12, "that many lines are entries");
+}
+
+#[test]
+fn the_corpus_of_cgroups_is_survived() {
+    survives("cgroup", 12, cgroup_input::run);
+}
+
+#[test]
+fn the_corpus_of_system_v_tables_is_survived() {
+    survives("sysvipc", 10, kernel_input::sysvipc);
+}
+
+#[test]
+fn the_corpus_of_descriptor_limits_is_survived() {
+    survives("descriptor_limit", 8, kernel_input::descriptor_limit);
+}
+
+#[test]
+fn the_corpus_of_socket_diagnoses_is_survived() {
+    let sockets = std::cell::Cell::new(0);
+    survives("socket_diagnosis", 10, |input| {
+        sockets.set(sockets.get() + socket_input::socket_diagnosis(input));
+    });
+    assert_eq!(sockets.get(), 39, "that many are read");
+}
+
+#[test]
+fn the_corpus_of_netstats_is_survived() {
+    let read = std::cell::Cell::new(0);
+    survives("netstat", 8, |input| read.set(read.get() + i32::from(socket_input::netstat(input))));
+    assert_eq!(read.get(), 4, "that many tell of drops");
 }

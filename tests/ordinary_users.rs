@@ -233,11 +233,14 @@ fn what_is_closed_is_said_once_and_nothing_is_shown_of_it(mpm: Mpm) {
     for (labels, value) in metrics.series_of("gracekeeper_source_errors_total", &source) {
         assert_eq!(value > 0.0, labels["reason"] == "permission", "{labels:?} {value}");
     }
-    for absent in ["httpd_generation", "httpd_workers", "httpd_scoreboard_slots"] {
+    for absent in
+        ["httpd_generation", "httpd_workers", "httpd_scoreboard_slots", "httpd_memory_pss_bytes"]
+    {
         assert!(metrics.series_of(absent, &[]).is_empty(), "{absent}");
     }
     let log = gracekeeper.log();
-    let said: Vec<&str> = log.lines().filter(|line| line.contains("gives nothing")).collect();
+    let scoreboard = |line: &&str| line.contains("gives nothing") && line.contains("scoreboard");
+    let said: Vec<&str> = log.lines().filter(scoreboard).collect();
     assert_eq!(said.len(), 1, "{log}");
     for words in ["source=scoreboard", "reason=permission", "mend=", "CAP_SYS_PTRACE"] {
         assert!(said[0].contains(words), "{words} is not in: {}", said[0]);

@@ -214,7 +214,7 @@ fn without_the_privilege_the_missing_scoreboard_is_said_and_no_type_is_guessed()
     let reason = [("source", "scoreboard"), ("reason", "permission")];
     assert!(metrics.value("gracekeeper_source_errors_total", &reason).unwrap() >= 1.0);
     assert_eq!(metrics.value("httpd_generation", &[]), None);
-    let said = gracekeeper.log().matches("source gives nothing").count();
+    let said = gracekeeper.log().matches("source=scoreboard reason=permission").count();
     assert_eq!(said, 1, "{}", gracekeeper.log());
 }
 

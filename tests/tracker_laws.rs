@@ -10,6 +10,7 @@ use gracekeeper::{
     model::{
         event::{DrainOutcome, Event, RestartType},
         process::{Child, ChildRole, ExitStatus, Pid, ProcessId, ProcessState, ProcessTable},
+        resources::Resources,
         scoreboard::{
             Generation, Global, GracefulWorkers, Scoreboard, Slot, SlotRecord, WaitingConnections,
             WorkerStatus,
@@ -434,6 +435,7 @@ impl Model {
             status: None,
             statuses,
             pid_file_left: false,
+            resources: Resources::default(),
         }
     }
 
@@ -460,7 +462,10 @@ impl Model {
             connections: 0,
             waiting: WaitingConnections::default(),
             graceful: GracefulWorkers::default(),
+            begun: Vec::new(),
+            untimed: Vec::new(),
             request: None,
+            activity: None,
             predecessors: Vec::new(),
             workers: vec![(WorkerStatus::Sending, u32::from(it.held))],
             workers_left: Vec::new(),

@@ -25,8 +25,8 @@ use crate::{
     },
     model::scoreboard::ShowRequests,
     observe::{
-        inquiry::Calling, log_source::LogChoice, privileges, scoreboard::ScoreboardReader,
-        server::Target,
+        inquiry::Calling, log_source::LogChoice, privileges, resources::Mounts,
+        scoreboard::ScoreboardReader, server::Target,
     },
     version,
     watch::{Choices, Controls, Order, Readers, Wanted, Watch, WatchOptions},
@@ -61,7 +61,8 @@ pub fn run(settings: Settings) -> anyhow::Result<Exit> {
     privileges::keep_none().context("give up privileges")?;
 
     let build = [version::VERSION, version::REVISION, version::RUSTC];
-    let (watch, controls) = Watch::new(options(&settings), procfs, readers, build)
+    let mounts = Mounts { procfs, sysfs: settings.paths.sysfs.clone() };
+    let (watch, controls) = Watch::new(options(&settings), mounts, readers, build)
         .context("watch the kernel's events")?;
     let first = Publication { stale_after: watch.stale_after(), ..Publication::default() };
     let (publish, publication) = channel::channel(Arc::new(first));

@@ -1,10 +1,13 @@
 //! What httpd prints of its own configuration: `-t -D DUMP_RUN_CFG`.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsStr,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
+
+use crate::model::settings::Mechanism;
 
 /// Where the main server's error log goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +52,52 @@ pub fn run_configuration(printed: &[u8]) -> RunConfiguration {
     found
 }
 
+/// What is defined once all is read, with its value if it has one: `Define: NAME=VALUE`.
+#[must_use]
+pub fn defines(printed: &[u8]) -> BTreeMap<Vec<u8>, Option<Vec<u8>>> {
+    let lines = printed.split(|byte| *byte == b'\n');
+    let told = lines.filter_map(|line| line.strip_prefix(b"Define: ")).map(|told| {
+        let mut parts = told.splitn(2, |byte| *byte == b'=');
+        (parts.next().unwrap_or_default().to_owned(), parts.next().map(<[u8]>::to_owned))
+    });
+    told.collect()
+}
+
+/// The kinds of mutexes that are semaphores, or may be: each line `Mutex KIND: using_defaults`, or
+/// with a `mechanism=`. `None` where httpd does not tell of the default one.
+///
+/// `util_mutex.c`, `dump_mutex`.
+#[must_use]
+pub fn mutexes(printed: &[u8]) -> Option<BTreeMap<Vec<u8>, Mechanism>> {
+    let lines = printed.split(|byte| *byte == b'\n');
+    let told = lines.filter_map(|line| {
+        let line = line.strip_prefix(b"Mutex ")?;
+        let end = line.windows(2).position(|two| two == b": ")?;
+        let (kind, rest) = line.split_at_checked(end)?;
+        Some((kind, rest.get(2..)?.trim_ascii()))
+    });
+    let told: BTreeMap<&[u8], &[u8]> = told.collect();
+    let default = mechanism(told.get(&b"default"[..])?);
+    let kinds = told.iter().filter(|(kind, _)| **kind != b"default").filter_map(|(kind, rest)| {
+        let made = if *rest == b"using_defaults" { default } else { mechanism(rest) };
+        Some(((*kind).to_owned(), made?))
+    });
+    Some(kinds.collect())
+}
+
+/// A directory may hold anything: the last such word counts.
+fn mechanism(rest: &[u8]) -> Option<Mechanism> {
+    let name = b"mechanism=";
+    let start = rest.windows(name.len()).rposition(|window| window == name)?;
+    let value = rest.get(start + name.len()..)?;
+    let end = value.iter().position(u8::is_ascii_whitespace).unwrap_or(value.len());
+    match value.get(..end)? {
+        b"sysvsem" => Some(Mechanism::SystemV),
+        b"default" => Some(Mechanism::BuiltIn),
+        _ => None,
+    }
+}
+
 /// A value may hold quotes: the last one ends it.
 fn quoted<'line>(line: &'line [u8], name: &[u8]) -> Option<&'line [u8]> {
     line.strip_prefix(name)?.trim_ascii_end().strip_prefix(b"\"")?.strip_suffix(b"\"")
@@ -76,6 +125,28 @@ fn error_log(value: &[u8]) -> Option<ErrorLogPlace> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Each was printed by a 2.4.71 that was given this `Mutex`, its built-in one being `pthread`.
+    #[test]
+    fn mutexes_that_may_be_semaphores_are_told() {
+        let read = |text: &str| mutexes(text.as_bytes());
+        let kinds = |kinds: &[(&str, Mechanism)]| {
+            let kinds = kinds.iter().map(|(kind, made)| (kind.as_bytes().to_owned(), *made));
+            Some(kinds.collect::<BTreeMap<_, _>>())
+        };
+        let inherits = "Mutex proxy: using_defaults\n";
+        let default = |mechanism| {
+            format!("{inherits}Mutex default: dir=\"/srv/mechanism=no/\" mechanism={mechanism} \n")
+        };
+        assert_eq!(read(&default("sysvsem")), kinds(&[("proxy", Mechanism::SystemV)]));
+        assert_eq!(read(&default("default")), kinds(&[("proxy", Mechanism::BuiltIn)]));
+        assert_eq!(read(&default("fcntl")), kinds(&[]));
+        let own = "Mutex watchdog-callback: dir=\"\" mechanism=sysvsem [OmitPid]\n";
+        let one = format!("{own}{}", default("posixsem"));
+        assert_eq!(read(&one), kinds(&[("watchdog-callback", Mechanism::SystemV)]));
+        assert_eq!(read(inherits), None, "not all was told");
+        assert_eq!(read("Mutex \nMutex :\nMutex default: \n"), kinds(&[]));
+    }
 
     /// As 2.4.71 prints it.
     const PRINTED: &[u8] = b"Included configuration files:\n  (*) /srv/httpd.conf\n\
@@ -122,6 +193,16 @@ mod tests {
         ] {
             assert_eq!(place(printed), expected, "{printed}");
         }
+    }
+
+    #[test]
+    fn a_definition_may_have_a_value() {
+        let found = defines(PRINTED);
+        let value = |name: &str| found.get(name.as_bytes()).cloned();
+        assert_eq!((found.len(), value("X")), (2, Some(Some(b"1".to_vec()))));
+        assert_eq!(value("DUMP_RUN_CFG"), Some(None));
+        assert_eq!(defines(b"Define: A==\n").get(&b"A"[..]), Some(&Some(b"=".to_vec())));
+        assert!(defines(b"define: A\n Define: B\n").is_empty());
     }
 
     #[test]

@@ -4,7 +4,11 @@
 
 use serde::{Serialize, Serializer};
 
-use super::{last_restart::LastRestart, metrics::ServerView};
+use super::{
+    headroom::{self, ShownFit},
+    last_restart::LastRestart,
+    metrics::ServerView,
+};
 use crate::{
     model::{
         build::HttpdBuild,
@@ -97,6 +101,8 @@ struct Server<'a> {
     generations: Option<Vec<Generation>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stragglers: Option<Vec<Straggler<'a>>>,
+    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    headroom: std::collections::BTreeMap<&'static str, ShownFit>,
     sources: Vec<Witness>,
 }
 
@@ -176,7 +182,7 @@ struct Witness {
 }
 
 /// A time as the journal writes it.
-struct At(Timestamp);
+pub(super) struct At(pub(super) Timestamp);
 
 impl Serialize for At {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
@@ -205,6 +211,7 @@ fn server<'a>(view: &'a StatusView<'a>, now: Moment) -> Server<'a> {
             .map(|since| Prompt { since: At(since.wall), dialog: view.dialog }),
         generations: generations(view),
         stragglers: stragglers(view, now),
+        headroom: headroom::shown(it),
         sources: sources(view),
     }
 }

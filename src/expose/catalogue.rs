@@ -5,6 +5,7 @@
 use crate::{
     model::{
         event::{DrainOutcome, ExitReason, FailureReason, RestartType, StopType},
+        headroom::{Owner, Pressure, Resource, Role},
         log::{LogCode, LogLevel},
         source::{Source, Why},
         straggler::StragglerCause,
@@ -78,6 +79,12 @@ const SOURCE: Label = Label { name: "source", values: Source::words };
 const WHY: Label = Label { name: "reason", values: Why::words };
 const CODE: Label = Label { name: "code", values: LogCode::words };
 const LEVEL: Label = Label { name: "level", values: LogLevel::words };
+const ROLE: Label = Label { name: "role", values: Role::words };
+const SCOPE: Label = Label { name: "scope", values: || vec!["host", "cgroup"] };
+const RESOURCE: Label = Label { name: "resource", values: Resource::words };
+const STALLED: Label = Label { name: "resource", values: Pressure::words };
+const OWNER: Label = Label { name: "owner", values: Owner::words };
+const LISTENER: Label = open("listener");
 const UNWATCHED_FOR: Label = Label { name: "reason", values: || vec!["namespace", "limit"] };
 const UP_OR_DOWN: Label = Label { name: "state", values: || vec!["up", "down"] };
 
@@ -148,7 +155,7 @@ catalogue! {
     ORPHANS "httpd_orphaned_children" Kind::Gauge, [SERVER];
     /// Workers of live children by what they do.
     WORKERS "httpd_workers" Kind::Gauge, [SERVER, GENERATION, STATE];
-    /// Workers that all slots together may have.
+    /// MaxRequestWorkers where it is known, else what all slots together may have.
     WORKERS_LIMIT "httpd_workers_limit" Kind::Gauge, [SERVER];
     /// Connections of an asynchronous MPM.
     CONNECTIONS "httpd_connections" Kind::Gauge, [SERVER, GENERATION];
@@ -172,6 +179,52 @@ catalogue! {
     CHILD_STARTS "httpd_child_starts_total" Kind::Counter, [SERVER];
     /// Worker children that ended, and why.
     CHILD_EXITS "httpd_child_exits_total" Kind::Counter, [SERVER, EXIT];
+    /// Most child starts in one second of the last restart.
+    PEAK_CHILD_STARTS "httpd_restart_peak_child_starts" Kind::Gauge, [SERVER];
+    /// Processes that the kernel killed in the parent's cgroup for want of memory.
+    OOM_KILLS "httpd_oom_kills_total" Kind::Counter, [SERVER];
+    /// Proportional share of all memory that the processes map; of many children a sample, scaled.
+    MEMORY_PSS "httpd_memory_pss_bytes" Kind::Gauge, [SERVER, ROLE];
+    /// Memory that only the process itself maps; of many children a sample, scaled.
+    MEMORY_PRIVATE "httpd_memory_private_bytes" Kind::Gauge, [SERVER, ROLE];
+    /// Memory of the processes that is in swap; of many children a sample, scaled.
+    SWAP "httpd_swap_bytes" Kind::Gauge, [SERVER, ROLE];
+    /// Memory that may still be used: on the host, and below the tightest limit of the cgroups.
+    MEMORY_HEADROOM "httpd_memory_headroom_bytes" Kind::Gauge, [SERVER, SCOPE];
+    /// Extra memory that a graceful restart now would need at its peak.
+    MEMORY_FORECAST "httpd_restart_memory_forecast_bytes" Kind::Gauge, [SERVER];
+    /// Extra memory that the last graceful restart needed at its peak.
+    MEMORY_PEAK "httpd_restart_memory_peak_bytes" Kind::Gauge, [SERVER];
+    /// Open file descriptors.
+    OPEN_FDS "httpd_open_fds" Kind::Gauge, [SERVER, ROLE];
+    /// Lowest soft limit of open file descriptors of any of the processes.
+    MAX_FDS "httpd_max_fds" Kind::Gauge, [SERVER];
+    /// Open file descriptors by soft limit, of the process that is worst off.
+    FD_USAGE "httpd_fd_usage_ratio" Kind::Gauge, [SERVER];
+    /// A graceful restart now would fit.
+    FITS "httpd_restart_fits" Kind::Gauge, [SERVER, RESOURCE];
+    /// System V semaphore arrays of this httpd, or left by one that is gone.
+    SEMAPHORES "httpd_sysv_semaphore_arrays" Kind::Gauge, [SERVER, OWNER];
+    /// System V shared memory segments of this httpd, or left by one that is gone.
+    SHM_SEGMENTS "httpd_sysv_shm_segments" Kind::Gauge, [SERVER, OWNER];
+    /// Most System V semaphore arrays that the IPC namespace may have (SEMMNI).
+    SEMAPHORES_LIMIT "httpd_sysv_semaphore_arrays_limit" Kind::Gauge, [SERVER];
+    /// Listening sockets.
+    LISTENERS "httpd_listeners" Kind::Gauge, [SERVER];
+    /// Listening sockets that a restart closed and opened anew: connections were refused.
+    LISTENERS_REPLACED "httpd_listeners_replaced_total" Kind::Counter, [SERVER];
+    /// Connections that wait to be accepted.
+    QUEUE_LENGTH "httpd_accept_queue_length" Kind::Gauge, [SERVER, LISTENER];
+    /// Connections that may wait to be accepted.
+    QUEUE_LIMIT "httpd_accept_queue_limit" Kind::Gauge, [SERVER, LISTENER];
+    /// Longest accept queue of any listener in the last restart.
+    PEAK_QUEUE "httpd_restart_peak_accept_queue_length" Kind::Gauge, [SERVER];
+    /// Connections dropped at the listener.
+    LISTENER_DROPS "httpd_listener_drops_total" Kind::Counter, [SERVER, LISTENER];
+    /// Time in which some process of the parent's cgroup, else of the host, waited for this.
+    PRESSURE "httpd_pressure_stalled_seconds_total" Kind::Counter, [SERVER, STALLED];
+    /// Hottest sensor in the last restart.
+    PEAK_TEMPERATURE "httpd_restart_peak_temperature_celsius" Kind::Gauge, [SERVER];
     /// Lines of the error log that have a code, by code: those that restarts, stops, exhaustion and
     /// crashes are told by.
     LOG_EVENTS "httpd_error_log_events_total" Kind::Counter, [SERVER, CODE];
@@ -186,6 +239,10 @@ catalogue! {
     PROMPT_START "httpd_passphrase_prompt_start_timestamp_seconds" Kind::Gauge, [SERVER];
     /// Version and build of gracekeeper.
     BUILD_INFO "gracekeeper_build_info" Kind::Gauge, [open("version"), open("revision"), open("rustc")];
+    /// Connections that found a full accept queue in gracekeeper's network namespace.
+    NETNS_OVERFLOWS "gracekeeper_netns_listen_overflows_total" Kind::Counter, [];
+    /// Connections dropped at any listener of gracekeeper's network namespace.
+    NETNS_DROPS "gracekeeper_netns_listen_drops_total" Kind::Counter, [];
     /// Known servers.
     SERVERS "gracekeeper_servers" Kind::Gauge, [UP_OR_DOWN];
     /// httpds that were discovered and are not watched: in other PID namespaces; or too many, or of

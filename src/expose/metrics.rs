@@ -1,5 +1,7 @@
 //! The exposition: what is believed, in Prometheus' text format 0.0.4.
 
+mod headroom;
+
 use std::collections::BTreeMap;
 
 use prometheus::{
@@ -14,6 +16,7 @@ use crate::{
         event::{DrainOutcome, ExitReason, FailureReason, RestartType, StopType},
         log::{LogCode, LogLevel},
         process::OwnProcess,
+        resources::NetnsDrops,
         source::{Source, Why},
         straggler::{Straggler, StragglerCause},
         time::{Moment, Timestamp},
@@ -54,6 +57,9 @@ pub struct OwnView<'a> {
     pub process: Option<OwnProcess>,
     /// Version, revision, compiler.
     pub build: [&'a str; 3],
+    /// What the network namespace dropped at listeners since this run began; `None` if that
+    /// could never be read.
+    pub netns: Option<NetnsDrops>,
     /// httpds that discovery sees and nobody watches; `None` where nothing is discovered.
     pub unwatched: Option<Unwatched>,
 }
@@ -80,6 +86,7 @@ pub fn render(servers: &[ServerView<'_>], own: &OwnView<'_>) -> Vec<u8> {
     let mut page = Page::default();
     for server in servers {
         assessment(&mut page, server);
+        headroom::headroom(&mut page, server.name, &server.assessment.headroom);
         tally(&mut page, server);
         sources(&mut page, server);
     }
@@ -238,6 +245,10 @@ fn own_view(page: &mut Page, servers: &[ServerView<'_>], own: &OwnView<'_>) {
     if let Some(Unwatched { in_namespaces, beyond_limit }) = own.unwatched {
         page.gauge(&catalogue::UNWATCHED, &["namespace"], Some(in_namespaces as f64));
         page.gauge(&catalogue::UNWATCHED, &["limit"], Some(beyond_limit as f64));
+    }
+    if let Some(netns) = own.netns {
+        page.counter(&catalogue::NETNS_OVERFLOWS, &[], netns.overflows);
+        page.counter(&catalogue::NETNS_DROPS, &[], netns.drops);
     }
     page.histogram(&catalogue::LOOK_DURATION, &[], own.looks);
     page.gauge(&catalogue::LOOK_TIMESTAMP, &[], Some(own.looked_at.wall.as_seconds()));

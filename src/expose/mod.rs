@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod catalogue;
+mod headroom;
 pub mod journal;
 pub mod last_restart;
 pub mod metrics;

@@ -77,11 +77,20 @@ pub struct SlotRecord {
     pub workers: Vec<(WorkerStatus, u32)>,
     /// What those do whose status is graceful.
     pub graceful: GracefulWorkers,
+    /// When each request began that its worker has not ended, oldest first; known with
+    /// `ExtendedStatus`.
+    pub begun: Vec<Timestamp>,
+    /// Of each worker at a request whose beginning is not told, as while it reads it: when it was
+    /// ready or ended a request before that, oldest first; 0 without `ExtendedStatus`.
+    pub untimed: Vec<Timestamp>,
     /// When each worker that is gone said so, oldest first; known with `ExtendedStatus`.
     pub workers_left: Vec<Timestamp>,
     /// What the worker that is longest at a request is asked for, as far as an operator wants that
     /// shown; known with `ExtendedStatus`.
     pub request: Option<String>,
+    /// The times of its workers' last requests, in microseconds, all added up: another number once
+    /// any of them has begun or ended one; known with `ExtendedStatus`.
+    pub activity: Option<u64>,
     /// Living children that had the slot before and still have workers in it.
     pub predecessors: Vec<Predecessor>,
 }

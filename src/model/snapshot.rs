@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     log::LogReport,
     process::{Child, ExitStatus, ProcessId, ProcessTable},
+    resources::Resources,
     scoreboard::Scoreboard,
     server_status::StatusSighting,
     source::Why,
@@ -95,6 +96,8 @@ pub struct ServerSnapshot {
     pub statuses: Vec<(ProcessId, Option<ExitStatus>)>,
     /// A parent has ended since the last look, and the pid file still names it: it did not clean up.
     pub pid_file_left: bool,
+    /// What was seen of memory, descriptors, limits and sockets.
+    pub resources: Resources,
 }
 
 impl<T> Part<T> {
@@ -104,6 +107,15 @@ impl<T> Part<T> {
         match self {
             Self::Seen(value) => Some(value),
             Self::Unseen(_) => None,
+        }
+    }
+
+    /// Whether it was read, without what was.
+    #[must_use]
+    pub const fn answered(&self) -> Part<()> {
+        match self {
+            Self::Seen(_) => Part::Seen(()),
+            Self::Unseen(why) => Part::Unseen(*why),
         }
     }
 }

@@ -13,6 +13,14 @@ closed_set! {
         ErrorLog = "error_log",
         /// `mod_status`, over HTTP.
         ServerStatus = "server_status",
+        /// `smaps_rollup` of the server's processes.
+        MemoryMaps = "memory_maps",
+        /// The targets of the parent's file descriptors.
+        FdLinks = "fd_links",
+        /// Listening sockets, from the kernel's socket diagnosis.
+        Sockets = "sockets",
+        /// The parent's cgroups.
+        Cgroup = "cgroup",
     }
 }
 

@@ -6,7 +6,9 @@ use super::{
     asked::{Answer, AskError, Asked, Asker, Changes, ErrorLogPlace, Question},
     scoreboard::ScoreboardReader,
 };
-use crate::model::{build::HttpdBuild, process::ProcessId, source::Why, time::Moment};
+use crate::model::{
+    build::HttpdBuild, process::ProcessId, settings::ServerSettings, source::Why, time::Moment,
+};
 
 /// A parent this young is still busy with its children. One that serves has read its configuration.
 const STARTED_WITHIN: Duration = Duration::from_millis(300);
@@ -14,8 +16,9 @@ const STARTED_WITHIN: Duration = Duration::from_millis(300);
 const PARENTS_APART: Duration = Duration::from_secs(1);
 /// A configuration that somebody is writing changes all the time, and each question is a configtest.
 const ASKED_AT_MOST_EVERY: Duration = Duration::from_secs(10);
-/// What a restart reads may be what holds it up.
-const ASKED_IN_A_RESTART_EVERY: Duration = Duration::from_secs(1);
+/// The first change after a quiet time is asked about sooner; and what a restart reads may be what
+/// holds it up.
+const ASKED_IN_HASTE_EVERY: Duration = Duration::from_secs(1);
 /// Why httpd does not answer may be mended without a trace.
 const TRIED_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
@@ -37,6 +40,8 @@ pub struct Inquiry {
     calling: Calling,
     /// Of whom and when it was last asked.
     asked: Option<(ProcessId, Moment)>,
+    /// How long after the one before.
+    apart: Option<Duration>,
     /// No answer has come yet.
     open: bool,
     told: Option<Result<Option<ErrorLogPlace>, Why>>,
@@ -50,6 +55,8 @@ pub struct Inquiry {
     restarting: bool,
     /// The parent that told what it is made of.
     build: Option<(ProcessId, HttpdBuild)>,
+    /// What the configuration on disk said, and the parent that was asked.
+    settings: Option<(ProcessId, ServerSettings)>,
 }
 
 impl Inquiry {
@@ -60,6 +67,7 @@ impl Inquiry {
             server,
             calling,
             asked: None,
+            apart: None,
             open: false,
             told: None,
             changes: None,
@@ -68,6 +76,7 @@ impl Inquiry {
             has_no_pipe_dialog: false,
             restarting: false,
             build: None,
+            settings: None,
         }
     }
 
@@ -77,6 +86,13 @@ impl Inquiry {
             self.calling.clone_from(calling);
             self.asked = None;
         }
+    }
+
+    /// What the configuration on disk says of children, listeners and logs, as this parent reads
+    /// it; `None` while that is not known, as of one that cannot be read.
+    #[must_use]
+    pub fn settings(&self, parent: ProcessId) -> Option<&ServerSettings> {
+        self.settings.as_ref().filter(|(whom, _)| *whom == parent).map(|(_, settings)| settings)
     }
 
     /// Whether a restart is in progress.
@@ -137,6 +153,7 @@ impl Inquiry {
         if open || young || !self.is_due(at, parent, interval) {
             return;
         }
+        self.apart = self.asked.map(|(_, asked)| at.since(asked));
         self.asked = Some((parent, at));
         self.open = true;
         let Calling { program, arguments, environment_file } = self.calling.clone();
@@ -164,8 +181,16 @@ impl Inquiry {
         self.open = false;
         match said.result {
             Ok(Answer {
-                error_log, pid_file, includes, has_no_pipe_dialog, mut build, at, ..
+                error_log,
+                pid_file,
+                includes,
+                has_no_pipe_dialog,
+                settings,
+                mut build,
+                at,
+                ..
             }) => {
+                self.settings = settings.map(|settings| (said.parent, settings));
                 self.has_no_pipe_dialog = has_no_pipe_dialog;
                 build.openssl = self.build(said.parent).and_then(|build| build.openssl.clone());
                 self.build = Some((said.parent, build));
@@ -175,6 +200,12 @@ impl Inquiry {
                 Ok(pid_file)
             }
             Err(error) => {
+                // What it was is not what is on disk now.
+                self.settings = None;
+                // A configuration that is broken is mended by another change.
+                if let (Some(changes), Some((_, asked))) = (&mut self.changes, self.asked) {
+                    changes.begin_anew(asked.wall);
+                }
                 if self.told.is_none() {
                     self.told = Some(Err(error.why()));
                 }
@@ -191,12 +222,13 @@ impl Inquiry {
         if whom != parent {
             return true;
         }
-        if self.failure.is_some() {
-            // A configuration that is broken stays changed until it is mended.
-            return waited >= TRIED_AGAIN_AFTER;
+        if self.failure.is_some() && waited >= TRIED_AGAIN_AFTER {
+            return true;
         }
         let compared = self.compared.is_some_and(|last| at.since(last) < interval);
-        let apart = if self.restarting { ASKED_IN_A_RESTART_EVERY } else { ASKED_AT_MOST_EVERY };
+        let was_soon = self.apart.is_some_and(|apart| apart < ASKED_AT_MOST_EVERY);
+        let hurries = self.restarting || !was_soon;
+        let apart = if hurries { ASKED_IN_HASTE_EVERY } else { ASKED_AT_MOST_EVERY };
         if waited < apart || compared {
             return false;
         }
@@ -222,23 +254,40 @@ mod tests {
         Inquiry { asked: Some((parent, at)), open: true, ..Inquiry::new(0, Calling::default()) }
     }
 
+    fn answer(at: Moment) -> Answer {
+        Answer {
+            error_log: None,
+            pid_file: None,
+            server_root: None,
+            includes: Vec::new(),
+            includes_are_cut: false,
+            has_no_pipe_dialog: false,
+            settings: None,
+            build: HttpdBuild::default(),
+            at,
+        }
+    }
+
     fn refusal(parent: ProcessId) -> Asked {
         Asked { server: 0, parent, result: Err(AskError::RelativeRoot) }
     }
 
     #[test]
-    fn a_httpd_that_does_not_answer_is_asked_again_after_a_minute_whatever_changes() {
+    fn a_httpd_that_does_not_answer_is_asked_again_when_its_files_change_or_after_a_minute() {
         let (at, parent) = (clock::now(), parent(7));
-        let mut inquiry = asked_of(parent, at);
-        // Asked at this moment: it may have changed while httpd was asked, and so it has.
-        inquiry.changes = Some(Changes::since(at.wall, &["/proc/self/stat".into()]));
-        assert!(matches!(inquiry.hear(refusal(parent)), Err(Some(_))), "news");
-        let interval = Duration::from_secs(1);
-        let mut is_due =
-            |seconds| inquiry.is_due(at.after(Duration::from_secs(seconds)), parent, interval);
-        assert!(!is_due(11) && !is_due(59));
-        assert!(is_due(60));
-        assert!(matches!(inquiry.hear(refusal(parent)), Err(None)), "the same again");
+        // It has changed while httpd was asked.
+        let changed = tempfile::NamedTempFile::new().unwrap();
+        for (files, again) in [(vec![changed.path().to_owned()], true), (Vec::new(), false)] {
+            let mut inquiry = asked_of(parent, at);
+            inquiry.changes = Some(Changes::since(at.wall, &files));
+            assert!(matches!(inquiry.hear(refusal(parent)), Err(Some(_))), "news");
+            let interval = Duration::from_secs(1);
+            let mut is_due =
+                |seconds| inquiry.is_due(at.after(Duration::from_secs(seconds)), parent, interval);
+            assert_eq!((is_due(11), is_due(59)), (again, again));
+            assert!(is_due(60));
+            assert!(matches!(inquiry.hear(refusal(parent)), Err(None)), "the same again");
+        }
     }
 
     #[test]
@@ -255,6 +304,18 @@ mod tests {
         let mut inquiry = asked_of(parent(7), clock::now());
         assert!(matches!(inquiry.hear(refusal(parent(6))), Ok(None)));
         assert!(inquiry.open && inquiry.error_log().is_none());
+    }
+
+    #[test]
+    fn settings_are_of_one_parent_and_of_files_that_can_be_read() {
+        let (at, whom) = (clock::now(), parent(7));
+        let told = Answer { settings: Some(ServerSettings::default()), ..answer(at) };
+        let mut inquiry = asked_of(whom, at);
+        assert!(inquiry.hear(Asked { server: 0, parent: whom, result: Ok(told) }).is_ok());
+        assert_eq!(inquiry.settings(whom), Some(&ServerSettings::default()));
+        assert_eq!(inquiry.settings(parent(8)), None, "it was not asked");
+        assert!(inquiry.hear(refusal(whom)).is_err());
+        assert_eq!(inquiry.settings(whom), None, "a line does not parse");
     }
 
     #[test]

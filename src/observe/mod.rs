@@ -19,6 +19,7 @@ pub mod process_group;
 pub mod process_table;
 pub mod reader;
 pub mod regular_file;
+pub mod resources;
 pub mod scoreboard;
 pub mod server;
 pub mod server_status;

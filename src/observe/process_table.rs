@@ -91,6 +91,12 @@ impl ProcessTable {
         Ok((status.sigpnd | status.shdpnd) & DEADLY != 0)
     }
 
+    /// As whom the process runs.
+    pub fn user(&self, pid: Pid) -> Result<u32, Why> {
+        // Not the owner of the directory: that is root of a process that may not be dumped.
+        self.process(pid)?.status().map(|status| status.euid).map_err(|error| proc_why(&error))
+    }
+
     /// Whether the process has more than one thread.
     pub fn is_threaded(&self, pid: Pid) -> Result<bool, Why> {
         let status = self.process(pid)?.status().map_err(|error| proc_why(&error))?;

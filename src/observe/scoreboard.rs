@@ -14,10 +14,11 @@ use std::{
 use super::{
     asked::Surroundings,
     error_log::{client::LogReader, message},
-    reader::{Answer, Given, Request, Wanted, send, take_frame},
+    reader::{Answer, Given, Pace, Request, Wanted, send, take_frame},
 };
 use crate::model::{
     process::ProcessId,
+    resources::{Rollup, SharedMemory},
     scoreboard::{Scoreboard, ShowRequests},
     snapshot::Part,
     source::Why,
@@ -71,26 +72,56 @@ impl ScoreboardReader {
 
     /// Asks for a parent's scoreboard.
     pub fn read(&mut self, parent: ProcessId) -> Part<Scoreboard> {
-        match self.give(parent, Wanted::Scoreboard(self.show)) {
-            Ok(Given::Scoreboard(Ok(scoreboard))) => Part::Seen(scoreboard),
-            Ok(Given::Scoreboard(Err(why))) | Err(why) => Part::Unseen(why),
-            Ok(Given::Environment(_) | Given::Identity(_)) => Part::Unseen(Why::Other),
-        }
+        let given = self.give(parent, Wanted::Scoreboard(self.show)).and_then(|given| {
+            let Given::Scoreboard(board) = given else { return Err(Why::Other) };
+            board
+        });
+        given.map_or_else(Part::Unseen, Part::Seen)
     }
 
     /// Asks for what only the reading process may see of where a parent runs: its environment, at
     /// most [`super::environment::LONGEST`] bytes, and its namespaces. What it may not see either is
     /// left out; an error is one of the way to it.
     pub fn environment(&mut self, parent: ProcessId) -> Result<Surroundings, Why> {
-        let environment = match self.give(parent, Wanted::Environment)? {
-            Given::Environment(environment) => environment.ok(),
-            Given::Scoreboard(_) | Given::Identity(_) => return Err(Why::Other),
-        };
-        let identity = match self.give(parent, Wanted::Identity)? {
-            Given::Identity(identity) => identity.ok(),
-            Given::Scoreboard(_) | Given::Environment(_) => return Err(Why::Other),
-        };
-        Ok(Surroundings { environment, identity })
+        let given = self.give(parent, Wanted::Environment)?;
+        let Given::Environment(environment) = given else { return Err(Why::Other) };
+        let given = self.give(parent, Wanted::Identity)?;
+        let Given::Identity(identity) = given else { return Err(Why::Other) };
+        Ok(Surroundings { environment: environment.ok(), identity: identity.ok() })
+    }
+
+    /// Asks how much memory these processes use, the most wanted first; those that are gone, and
+    /// those that there is no time for, are left out.
+    pub fn memory(
+        &mut self,
+        parent: ProcessId,
+        processes: Vec<ProcessId>,
+        pace: Pace,
+    ) -> Result<Vec<(ProcessId, Rollup)>, Why> {
+        let given = self.give(parent, Wanted::Memory(processes, pace))?;
+        let Given::Memory(memory) = given else { return Err(Why::Other) };
+        memory
+    }
+
+    /// Asks for the inodes of a parent's sockets.
+    pub fn sockets(&mut self, parent: ProcessId) -> Result<Vec<u64>, Why> {
+        let given = self.give(parent, Wanted::Sockets)?;
+        let Given::Sockets(inodes) = given else { return Err(Why::Other) };
+        inodes
+    }
+
+    /// Asks how much shared memory a parent has.
+    pub fn shared_memory(&mut self, parent: ProcessId) -> Result<SharedMemory, Why> {
+        let given = self.give(parent, Wanted::SharedMemory)?;
+        let Given::SharedMemory(shared) = given else { return Err(Why::Other) };
+        shared
+    }
+
+    /// Asks whether a parent has the IPC namespace of the reading process.
+    pub fn has_own_ipc(&mut self, parent: ProcessId) -> Result<bool, Why> {
+        let given = self.give(parent, Wanted::IpcNamespace)?;
+        let Given::IpcNamespace(is_own) = given else { return Err(Why::Other) };
+        is_own
     }
 
     fn give(&mut self, parent: ProcessId, wanted: Wanted) -> Result<Given, Why> {

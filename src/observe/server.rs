@@ -21,6 +21,7 @@ use super::{
 };
 use crate::model::{
     process::{self, ProcessId},
+    resources::Resources,
     snapshot::{ParentSighting, Part, PidFileStamp, ServerSnapshot, Trace, TraceKind},
     source::Why,
     time::Moment,
@@ -203,6 +204,7 @@ impl ServerObserver {
                 status: None,
                 statuses,
                 pid_file_left,
+                resources: Resources::default(),
             },
             doubt,
         )

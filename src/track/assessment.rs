@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{board::Board, witness::WitnessState};
+use super::{board::Board, headroom::Headroom, witness::WitnessState};
 use crate::model::{
     label::closed_set, process::ProcessId, scoreboard::Generation, source::Source,
     straggler::Straggler, time::Moment,
@@ -58,6 +58,8 @@ pub struct ServerAssessment {
     pub last_drain: Option<Duration>,
     /// Old children that still live, the oldest first; `None` while generations are not known.
     pub stragglers: Option<Vec<Straggler>>,
+    /// What a restart now would need, and what there is for it.
+    pub headroom: Headroom,
     /// The sources and their state.
     pub sources: BTreeMap<Source, WitnessState>,
 }

@@ -93,7 +93,8 @@ pub struct Board {
     pub connections: ByAge,
     /// Slots by use.
     pub slots: SlotUse,
-    /// Workers that all slots together may have.
+    /// Workers that one generation may have, as httpd was told; where that is not known, those that
+    /// all slots together may have.
     pub workers_limit: u64,
 }
 

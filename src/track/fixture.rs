@@ -7,6 +7,7 @@ use crate::model::{
     event::{Event, FailureReason},
     log::{Claim, LogReport, Saying},
     process::{Child, ChildRole, ExitStatus, Pid, ProcessId, ProcessState, ProcessTable},
+    resources::Resources,
     scoreboard::{
         Generation, Global, GracefulWorkers, Scoreboard, Slot, SlotRecord, WaitingConnections,
         WorkerStatus,
@@ -44,8 +45,11 @@ pub(super) fn slot(pid: i32, generation: i32, workers: &[(WorkerStatus, u32)]) -
         waiting: WaitingConnections::default(),
         workers: workers.to_vec(),
         graceful: GracefulWorkers::default(),
+        begun: Vec::new(),
+        untimed: Vec::new(),
         workers_left: Vec::new(),
         request: None,
+        activity: None,
         predecessors: Vec::new(),
     }
 }
@@ -79,6 +83,7 @@ pub(super) struct Story {
     pub(super) table_unseen: Option<Why>,
     /// The next look finds the pid file as a parent left it that has ended.
     pub(super) pid_file_left: bool,
+    pub(super) resources: Resources,
     /// Who is stopped, or frozen under a deadly signal.
     pub(super) halted: Vec<ProcessId>,
     traces: Vec<Trace>,
@@ -106,6 +111,7 @@ impl Story {
             log_unseen: None,
             table_unseen: None,
             pid_file_left: false,
+            resources: Resources::default(),
             halted: Vec::new(),
             traces: Vec::new(),
             statuses: Vec::new(),
@@ -204,6 +210,7 @@ impl Story {
             orphans: self.orphans.iter().map(|(pid, started)| row(*pid, *started)).collect(),
             statuses: std::mem::take(&mut self.statuses),
             pid_file_left: std::mem::take(&mut self.pid_file_left),
+            resources: self.resources.clone(),
         }
     }
 }

@@ -10,6 +10,7 @@ use super::{
     drain::DrainMemory,
     full_restart::{FullRestart, Unserved},
     hang::HangTracker,
+    headroom::RestartNeeds,
     prompt::Prompt,
     restart::RestartMemory,
     stop::StopTracker,
@@ -33,6 +34,8 @@ pub struct ServerMemory {
     pub last: LastMemory,
     /// How long the last finished drain took.
     pub last_drain: Option<Duration>,
+    /// What the last restart needed at its peak.
+    pub last_needs: RestartNeeds,
     /// What holds as long as the processes that it names may live.
     pub life: Option<LifeMemory>,
 }
@@ -99,6 +102,7 @@ impl ServerMemory {
         let story = |memory: &Self| memory.life.as_ref().map(|life| life.story.clone());
         self.last == other.last
             && self.last_drain == other.last_drain
+            && self.last_needs == other.last_needs
             && story(self) == story(other)
     }
 

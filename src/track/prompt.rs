@@ -161,6 +161,9 @@ impl PromptTracker {
     ) -> Vec<Event> {
         let mut events = Vec::new();
         let before = self.state;
+        if let State::Asking(prompt) = self.state {
+            self.familiar.note_dialog(prompt.helper);
+        }
         if let Asker::Running(id, waiting) = asker {
             self.familiar.learn(at, id, waiting);
         }
@@ -515,6 +518,21 @@ mod tests {
         assert_eq!(tracker.observe(after(3100), Asker::Absent, &[]), []);
         let serves = Asker::Running(process(4, 3050), &none);
         assert_eq!(tracker.observe(after(3200), serves, &[]), over(PromptOutcome::Answered));
+    }
+
+    #[test]
+    fn a_pipe_dialog_that_outlives_its_answer_is_one_in_the_next_restart_too() {
+        let mut tracker = of_a_parent();
+        for (pid, asked) in [(7, 1020), (8, 6020)] {
+            let seen = waiting(3, &[helper(pid, asked, HelperKind::Other, "/pp\0")]);
+            for later in [10, 310] {
+                assert_eq!(reading(&mut tracker, asked + later, &seen), []);
+            }
+            let began = Event::PromptBegan { at: after(asked), dialog: Dialog::Pipe };
+            assert_eq!(reading(&mut tracker, asked + 900, &seen), [began]);
+            let ended = tracker.observe(after(asked + 950), Asker::Running(parent(), &seen), &[]);
+            assert!(matches!(ended[..], [Event::PromptEnded { .. }]), "{ended:?}");
+        }
     }
 
     #[test]

@@ -8,8 +8,10 @@
 mod assess;
 mod compare;
 mod ends;
+mod full;
 mod infer;
 mod remember;
+mod resources;
 mod straggle;
 mod survivors;
 mod waits;
@@ -28,7 +30,9 @@ use super::{
     failure::{FailedRestart, Words},
     full_restart::{FullRestart, Unserved},
     hang::HangTracker,
+    headroom::HeadroomTracker,
     inferred::InferredGenerations,
+    loaded::LoadedSettings,
     look::Look,
     prompt::PromptTracker,
     restart::RestartTracker,
@@ -92,6 +96,8 @@ pub struct ServerTracker {
     /// The configuration was opened, and no look since has seen the parent run normally.
     opened: Option<Moment>,
     exhaustion: ExhaustionTracker,
+    headroom: HeadroomTracker,
+    loaded: LoadedSettings,
     serving: ServingTracker,
     claims: ClaimTracker,
     status: StatusTracker,
@@ -129,6 +135,8 @@ impl ServerTracker {
             normal: None,
             opened: None,
             exhaustion: ExhaustionTracker::default(),
+            headroom: HeadroomTracker::default(),
+            loaded: LoadedSettings::default(),
             serving: ServingTracker::default(),
             claims: ClaimTracker::default(),
             status: StatusTracker::default(),
@@ -173,7 +181,8 @@ impl ServerTracker {
         let (stuck, prompts) = (self.stragglers.next_deadline(), self.prompts.next_deadline());
         let (claims, stops) = (self.claims.next_deadline(), self.stops.next_deadline());
         let exhausted = self.exhaustion.next_deadline();
-        let all = [hangs, soon, serving, stuck, prompts, claims, stops, exhausted];
+        let stalled = self.headroom.next_deadline();
+        let all = [hangs, soon, serving, stuck, prompts, claims, stops, exhausted, stalled];
         all.into_iter().flatten().min()
     }
 
@@ -204,6 +213,7 @@ impl ServerTracker {
         self.remember_opening(snapshot);
         self.notice_halted(snapshot);
         self.notice_exhaustion(snapshot, &mut events);
+        self.observe_headroom(snapshot, &events);
         events
     }
 
@@ -340,27 +350,6 @@ impl ServerTracker {
             restarts,
             undecided,
         }));
-    }
-
-    /// Another parent serves for the first time.
-    fn notice_full_restart(&mut self, snapshot: &ServerSnapshot, events: &mut Vec<Event>) {
-        let born = self.first_child_of_running(snapshot);
-        if let (Some(up), Some(born)) = (&mut self.up, born)
-            && let Some(full) = up.full.take()
-        {
-            events.extend(full.ended(up.started, born, self.running));
-        }
-    }
-
-    /// When the first child of the running generation was born, as far as can be told.
-    fn first_child_of_running(&self, snapshot: &ServerSnapshot) -> Option<Moment> {
-        let born = |id: &ProcessId| snapshot.at.at_uptime(id.started);
-        if let Some(running) = self.running_descent() {
-            let workers = self.children.workers().iter();
-            return workers.filter(|(_, it)| **it == running).map(|(id, _)| born(id)).min();
-        }
-        let full = self.up.as_ref().and_then(|up| up.full.as_ref())?;
-        full.first_child(snapshot.at, snapshot.parent.as_ref()?.processes.seen()?)
     }
 
     fn running_descent(&self) -> Option<Descent> {

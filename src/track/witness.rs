@@ -106,6 +106,19 @@ impl WitnessTracker {
         } else if !lives {
             self.rests(Source::ServerStatus);
         }
+        let resources = &snapshot.resources;
+        for (source, part) in [
+            (Source::MemoryMaps, resources.memory.as_ref().map(Part::answered)),
+            (Source::FdLinks, resources.links.as_ref().map(Part::answered)),
+            (Source::Sockets, resources.sockets.as_ref().map(Part::answered)),
+            (Source::Cgroup, resources.cgroup.as_ref().map(Part::answered)),
+        ] {
+            match part {
+                Some(part) => changes.extend(self.fold(source, at, &part, false)),
+                // Always wanted, and at rest without a parent.
+                None => self.states.entry(source).or_default().up = None,
+            }
+        }
         changes
     }
 

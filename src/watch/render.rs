@@ -30,6 +30,7 @@ impl Watch {
                 .map_or(self.config.1, |web| web.last_success.max(self.config.1)),
             process: own_process::own_process().ok(),
             build: self.build,
+            netns: self.netns.dropped(),
             unwatched: self.options.servers.is_empty().then(|| Unwatched {
                 in_namespaces: self.discovery.elsewhere(),
                 beyond_limit: self.unwatched.len(),

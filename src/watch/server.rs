@@ -1,5 +1,7 @@
 //! One watched server: its observer, its tracker and its counters, and what the log says of it.
 
+mod aside;
+
 use std::{collections::VecDeque, time::Duration};
 
 use tracing::{info, warn};
@@ -7,7 +9,6 @@ use tracing::{info, warn};
 use super::{
     desk::{Desk, Released, Starter},
     journal::Whom,
-    mend::{mend, mend_named_log},
     orders::Choices,
     side::SideInstruments,
     tell::{tell, tell_source},
@@ -22,11 +23,10 @@ use crate::{
     model::{
         event::Event,
         journal::Entry,
-        log::LogReport,
         process::Pid,
         server_status::StatusSighting,
         snapshot::{Part, ServerSnapshot, Trace},
-        source::{Source, Why},
+        source::Source,
         time::Moment,
     },
     observe::{
@@ -36,6 +36,7 @@ use crate::{
         log_source::{LogChoice, LogSource},
         onlooker::Onlooker,
         process_table::ProcessTable,
+        resources::ResourceObserver,
         server::{Doubt, Instruments, Past, ServerObserver, Target},
         status_source::StatusSource,
     },
@@ -79,6 +80,7 @@ pub(super) struct Server {
     contradicted: Option<Moment>,
     scribe: Scribe,
     desk: Desk,
+    resources: ResourceObserver,
 }
 
 impl Server {
@@ -105,6 +107,7 @@ impl Server {
             contradicted: None,
             scribe: Scribe::new(clock::now()),
             desk: Desk::default(),
+            resources: ResourceObserver::default(),
         };
         server.want();
         server
@@ -259,6 +262,7 @@ impl Server {
         let Looked { mut snapshot, doubt } = looked;
         let at = snapshot.at;
         snapshot.log = self.look_aside(at, side);
+        snapshot.resources = self.look_at_resources(&snapshot, side);
         let pid_file = self.observer.target().pid_file.clone().unwrap_or_default();
         if let Some(Doubt { reason, .. }) = self.observer.new_doubt(doubt) {
             let pid_file = pid_file.display();
@@ -327,56 +331,6 @@ impl Server {
             self.scribe.suspect(began, names);
         }
         entries
-    }
-
-    /// A unit that an operator named may be misspelt.
-    fn doubt_unit(&mut self) {
-        let empty = self.observer.parent().is_none() && self.parents.is_empty();
-        if let Some(unit) = self.observer.target().unit.as_ref().filter(|_| empty)
-            && !self.unit_is_empty
-        {
-            warn!(server = self.name, unit, "no httpd in the unit");
-        }
-        self.unit_is_empty = empty;
-    }
-
-    /// Reads the log, and asks whom it is time to ask.
-    fn look_aside(
-        &mut self,
-        at: Moment,
-        side: &mut SideInstruments<'_>,
-    ) -> Option<Part<LogReport>> {
-        let parent = self.observer.parent();
-        if let Some(id) = parent.filter(|id| self.parents.back() != Some(&id.pid)) {
-            self.parents.push_back(id.pid);
-            if self.parents.len() > MOST_PARENTS {
-                self.parents.pop_front();
-            }
-        }
-        if let Some(parent) = parent {
-            match side.asker {
-                Some(asker) => {
-                    self.inquiry.tend(at, parent, side.interval, asker, side.scoreboards);
-                }
-                None => self.inquiry.forbid(),
-            }
-            if let Some(asker) = &mut side.statuses {
-                self.status.tend(at, side.interval, asker);
-            }
-        }
-        let mut log = self.log.read(parent, self.inquiry.error_log(), side.logs);
-        if let Some(Part::Seen(report)) = &mut log {
-            let own = |pid: &Pid| side.owners.get(pid).is_none_or(|owner| *owner == self.number);
-            report.claims.retain(|claim| claim.pid.as_ref().is_none_or(own));
-        }
-        log
-    }
-
-    fn mend(&self, source: Source, why: Why) -> Option<&'static str> {
-        if source == Source::ErrorLog && matches!(self.choices.error_log, LogChoice::Path(_)) {
-            return mend_named_log(why);
-        }
-        mend(source, why)
     }
 
     fn tell(&mut self, at: Moment, event: &Event) {

@@ -11,6 +11,7 @@ use crate::{
         error_log::client::{Bell, LogReader},
         onlooker::Onlooker,
         process_table::ProcessTable,
+        resources::{HostObserver, Mounts},
         scoreboard::ScoreboardReader,
         server_status::{StatusAsked, StatusAsker},
         wake::Wake,
@@ -24,6 +25,7 @@ pub(super) struct Side {
     asker: Option<Asker>,
     statuses: Option<StatusAsker>,
     onlooker: Option<Onlooker>,
+    host: HostObserver,
     wake: Wake,
     table: ProcessTable,
 }
@@ -40,15 +42,19 @@ pub(super) struct SideInstruments<'a> {
     /// `None`: nobody looks for suspects.
     pub(super) onlooker: Option<&'a mut Onlooker>,
     pub(super) interval: Duration,
+    /// What all servers share.
+    pub(super) host: &'a mut HostObserver,
+    pub(super) table: &'a ProcessTable,
     /// Whose parent has, or had, this number: servers may write into one file.
     pub(super) owners: &'a BTreeMap<Pid, usize>,
 }
 
 impl Side {
-    pub(super) fn new(logs: LogReader, wake: Wake, table: ProcessTable) -> Self {
+    pub(super) fn new(logs: LogReader, wake: Wake, table: ProcessTable, mounts: Mounts) -> Self {
         let onlooker = wake.try_clone().and_then(|wake| Onlooker::start(table.clone(), wake));
         let onlooker = onlooker.map_err(|error| warn!(%error, "suspects are not looked for")).ok();
-        Self { logs, asker: None, statuses: None, onlooker, wake, table }
+        let host = HostObserver::new(mounts);
+        Self { logs, asker: None, statuses: None, onlooker, host, wake, table }
     }
 
     /// Starts and ends threads as the options want it.
@@ -100,6 +106,8 @@ impl Side {
             scoreboards,
             onlooker: self.onlooker.as_mut(),
             interval,
+            host: &mut self.host,
+            table: &self.table,
             owners,
         }
     }
@@ -107,6 +115,11 @@ impl Side {
     /// Who looks for suspects.
     pub(super) const fn onlooker(&mut self) -> Option<&mut Onlooker> {
         self.onlooker.as_mut()
+    }
+
+    /// What all servers share.
+    pub(super) const fn host(&mut self) -> &mut HostObserver {
+        &mut self.host
     }
 
     /// Nobody will ask for this server again.

@@ -13,6 +13,8 @@
 //! A failing test prints httpd's error log and gracekeeper's log: both values do so when they are
 //! dropped by a panic, so plain assertions need not.
 
+use std::io::{self, Write as _};
+
 pub(crate) mod configuration;
 pub(crate) mod error_log;
 pub(crate) mod eventually;
@@ -39,6 +41,11 @@ pub(crate) use oracle::RestartKind;
 pub(crate) use process::Process;
 pub(crate) use prometheus::Prometheus;
 pub(crate) use recorder::Role;
+
+/// Said past the test runner, not left out in silence: what this host or this user does not allow.
+pub(crate) fn not_tested(why: &str) {
+    let _: io::Result<()> = writeln!(io::stderr(), "not tested: {why}");
+}
 
 /// Makes three tests of each function that takes an [`Mpm`].
 macro_rules! under_every_mpm {

@@ -67,7 +67,7 @@ fn a_directory_of_the_configuration_that_is_closed_hides_no_restart(mpm: Mpm) {
         (source(&metrics, "process_table"), source(&metrics, "scoreboard")),
         (Some(1.0), Some(0.0))
     );
-    assert_eq!(said(&gracekeeper, "gives nothing"), 1);
+    assert_eq!(said(&gracekeeper, "gives nothing\" server=main source=scoreboard"), 1);
 }
 
 fn a_directory_of_the_pid_file_that_is_closed_invents_nothing(mpm: Mpm) {

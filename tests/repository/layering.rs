@@ -30,7 +30,7 @@ const LAYERS: [(&str, &[&str]); 22] = [
 ];
 
 /// What knows no file, socket, clock, log or thread.
-const PURE: [&str; 12] = [
+const PURE: [&str; 13] = [
     "model",
     "decode",
     "track",
@@ -38,6 +38,7 @@ const PURE: [&str; 12] = [
     "history::note",
     "expose::api",
     "expose::catalogue",
+    "expose::headroom",
     "expose::journal",
     "expose::last_restart",
     "expose::metrics",
@@ -45,10 +46,14 @@ const PURE: [&str; 12] = [
     "expose::stragglers",
 ];
 
-const IMPURE: [&str; 14] = [
+const IMPURE: [&str; 17] = [
     "std::env",
     "std::fs",
-    "std::net",
+    // An address is a value.
+    "std::net::TcpListener",
+    "std::net::TcpStream",
+    "std::net::ToSocketAddrs",
+    "std::net::UdpSocket",
     "std::os::fd",
     "std::process",
     "std::thread",

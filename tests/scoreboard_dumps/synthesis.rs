@@ -133,6 +133,9 @@ impl Process {
             *counts.entry(WorkerStatus::from_raw(*status)).or_default() += 1;
         }
         let left = self.workers().filter(|(status, _)| *status == 0);
+        let untimed =
+            self.workers().filter(|(status, _)| WorkerStatus::from_raw(*status).is_at_request());
+        let activity = self.workers().map(|(_, last_used)| last_used.cast_unsigned()).sum();
         SlotRecord {
             slot: Slot::new(self.slot),
             pid: Pid::new(self.pid).expect("a pid"),
@@ -146,7 +149,10 @@ impl Process {
                 suspended: self.counts[4],
             },
             graceful: GracefulWorkers::default(),
+            begun: Vec::new(),
+            untimed: untimed.map(|(_, last_used)| Timestamp::from_micros(last_used)).collect(),
             request: None,
+            activity: (!self.workers.is_empty()).then_some(activity),
             predecessors: Vec::new(),
             workers: counts.into_iter().collect(),
             workers_left: left.map(|(_, last_used)| Timestamp::from_micros(last_used)).collect(),

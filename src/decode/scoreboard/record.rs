@@ -49,6 +49,8 @@ pub(super) struct Reader<'a> {
 struct Crew<'a> {
     counts: BTreeMap<WorkerStatus, u32>,
     graceful: GracefulWorkers,
+    begun: Vec<Timestamp>,
+    untimed: Vec<Timestamp>,
     /// The worker that is longest at a request, and since when.
     longest: Option<(i64, &'a [u8])>,
 }
@@ -75,8 +77,10 @@ impl Reader<'_> {
         let mut crew = Crew::default();
         let mut predecessors = BTreeMap::<(Pid, i32), Crew<'_>>::new();
         let mut workers_left = Vec::new();
+        let mut activity = 0u64;
         let mut testimony = Testimony::Silent;
         for worker in workers {
+            activity = worker.times().fold(activity, u64::wrapping_add_signed);
             let status = WorkerStatus::from_raw(worker.status);
             testimony = testimony.and(worker, status, pid, process.generation);
             if !belongs(worker, status, pid, self.members) {
@@ -91,6 +95,8 @@ impl Reader<'_> {
             }
         }
         workers_left.sort_unstable();
+        crew.begun.sort_unstable();
+        crew.untimed.sort_unstable();
         let predecessors = predecessors.into_iter().map(|((pid, generation), crew)| Predecessor {
             pid,
             generation: Generation::new(generation),
@@ -107,7 +113,10 @@ impl Reader<'_> {
             waiting: process.waiting(),
             graceful: crew.graceful,
             workers_left,
+            activity: (activity != 0).then_some(activity),
             request: self.request(process.generation, &crew),
+            begun: crew.begun,
+            untimed: crew.untimed,
             predecessors: predecessors.collect(),
             workers: crew.counts.into_iter().collect(),
         };
@@ -139,8 +148,14 @@ impl<'a> Crew<'a> {
         }
         // The line stays when its request is over; a worker that reads has not got the next one.
         let is_there = matches!(status, WorkerStatus::Sending | WorkerStatus::Graceful);
-        let earlier = self.longest.is_none_or(|(since, _)| worker.start_time < since);
-        if is_there && earlier && matches!(progress, Progress::Within) {
+        if !is_there || !matches!(progress, Progress::Within) {
+            if status.is_at_request() {
+                self.untimed.push(Timestamp::from_micros(worker.last_used));
+            }
+            return;
+        }
+        self.begun.push(Timestamp::from_micros(worker.start_time));
+        if self.longest.is_none_or(|(since, _)| worker.start_time < since) {
             self.longest = Some((worker.start_time, worker.request));
         }
     }
@@ -157,6 +172,13 @@ impl Progress {
         } else {
             Self::Untold
         }
+    }
+}
+
+impl WorkerScore<'_> {
+    /// All 0 without `ExtendedStatus`.
+    fn times(&self) -> impl Iterator<Item = i64> + use<> {
+        [self.start_time, self.stop_time, self.last_used].into_iter()
     }
 }
 
@@ -276,6 +298,8 @@ mod tests {
         let expected = GracefulWorkers { at_request: 2, after_request: 1, ended };
         assert_eq!(told.record.graceful, expected);
         assert_eq!(told.record.request.as_deref(), Some("GET /first"));
+        assert_eq!(told.record.begun, [at - 5, at + 1].map(Timestamp::from_micros));
+        assert_eq!(told.record.untimed, [Timestamp::from_micros(at)], "who reads the next one");
         let expected = WaitingConnections { lingering_close: 1, keep_alive: 2, ..<_>::default() };
         assert_eq!(told.record.waiting, expected);
     }

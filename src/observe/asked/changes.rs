@@ -29,6 +29,14 @@ impl Changes {
         Self::between(asked, clock::now().wall, stamps)
     }
 
+    /// Remembers the same files as they are now. `asked` is when a question was asked that got no
+    /// answer; what changed after it has changed.
+    pub fn begin_anew(&mut self, asked: Timestamp) {
+        let paths = std::mem::take(&mut self.stamps).into_iter().map(|(path, _)| path);
+        let stamps = paths.map(|path| (path.clone(), FileStamp::of(&path))).collect();
+        *self = Self::between(asked, clock::now().wall, stamps);
+    }
+
     fn between(
         asked: Timestamp,
         now: Timestamp,
@@ -54,6 +62,13 @@ impl Changes {
 pub(super) fn are_older(files: &[PathBuf], than: Timestamp) -> bool {
     let mut stamps = paths(files).map(FileStamp::of);
     stamps.all(|stamp| stamp.is_some_and(|it| it.changed_at() <= than.as_micros()))
+}
+
+/// When the last of these files changed, or one was added or removed; `None` if that cannot be told.
+pub(super) fn last(files: &[PathBuf]) -> Option<Timestamp> {
+    let stamps: Option<Vec<FileStamp>> = paths(files).map(FileStamp::of).collect();
+    let last = stamps?.iter().map(FileStamp::changed_at).max();
+    last.map(Timestamp::from_micros)
 }
 
 /// The files, and the directories of those that are included: a new file there may be one more.

@@ -1,31 +1,26 @@
 //! Whether a configuration is known to have no pass phrase dialog behind a pipe.
 
-use std::{ffi::OsString, os::unix::ffi::OsStrExt, path::PathBuf};
+use std::{ffi::OsString, os::unix::ffi::OsStrExt};
 
-use crate::{decode::pass_phrase_dialog::may_ask_through_pipe, observe::regular_file};
+use super::texts::Texts;
+use crate::decode::pass_phrase_dialog::may_ask_through_pipe;
 
-/// A configuration that is larger is not read.
-const LARGEST: u64 = 16 * 1024 * 1024;
-
-/// Whether all of these files, and the arguments that httpd was called with, were read, and none of
-/// them names such a dialog.
-pub(super) fn has_no_pipe(files: &[PathBuf], arguments: &[OsString]) -> bool {
-    let mut room = LARGEST;
-    let is_free_of_it = |file: &PathBuf| {
-        let Ok(Some((content, _))) = regular_file::read(file, room) else { return false };
-        room = room.saturating_sub(content.len().try_into().unwrap_or(u64::MAX));
-        room > 0 && !may_ask_through_pipe(&content)
-    };
-    !files.is_empty()
-        && !arguments.iter().any(|argument| may_ask_through_pipe(argument.as_bytes()))
-        && files.iter().all(is_free_of_it)
+/// Whether all files, and the arguments that httpd was called with, were read, and none of them
+/// names such a dialog.
+pub(super) fn has_no_pipe(texts: &Texts, arguments: &[OsString]) -> bool {
+    !arguments.iter().any(|argument| may_ask_through_pipe(argument.as_bytes()))
+        && texts.all().is_some_and(|mut all| !all.any(may_ask_through_pipe))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{ffi::OsString, fs, path::PathBuf};
 
-    use super::has_no_pipe;
+    use super::Texts;
+
+    fn has_no_pipe(files: &[PathBuf], arguments: &[OsString]) -> bool {
+        super::has_no_pipe(&Texts::read(files, None), arguments)
+    }
 
     #[test]
     fn only_what_was_read_rules_a_dialog_out() {

@@ -1,5 +1,5 @@
-//! httpd, asked about its own configuration: `-t -D DUMP_RUN_CFG -D DUMP_INCLUDES`; and of each
-//! parent once, `-V`, which prints nothing else of that and so takes a run of its own.
+//! httpd, asked about its own configuration: `-t -D DUMP_RUN_CFG -D DUMP_MODULES -D
+//! DUMP_INCLUDES`; and of each parent once, `-V`, which prints nothing else of that and so takes a run of its own.
 //!
 //! It runs as gracekeeper's own user, on a thread of its own so that no look waits for it, writes
 //! nothing and signals nobody. It does open its configuration, which the watch hears as it hears
@@ -11,8 +11,10 @@ mod changes;
 mod dialog;
 mod identity;
 mod question;
+mod settings;
 mod standing;
 mod surroundings;
+mod texts;
 mod trust;
 
 use std::{ffi::OsString, io, path::PathBuf, process::ExitStatus};
@@ -22,7 +24,9 @@ use thiserror::Error;
 pub use self::{asker::Asker, changes::Changes, identity::Identity};
 pub use crate::decode::run_configuration::ErrorLogPlace;
 use crate::{
-    model::{build::HttpdBuild, process::ProcessId, source::Why, time::Moment},
+    model::{
+        build::HttpdBuild, process::ProcessId, settings::ServerSettings, source::Why, time::Moment,
+    },
     program::ProgramError,
     trusted_path::Distrust,
 };
@@ -82,6 +86,9 @@ pub struct Answer {
     pub includes_are_cut: bool,
     /// No file of it has a pass phrase dialog that is asked through a pipe.
     pub has_no_pipe_dialog: bool,
+    /// What the configuration says of children, listeners and logs; `None` if not all of it could
+    /// be read.
+    pub settings: Option<ServerSettings>,
     /// What the parent is made of, as far as that is told.
     pub build: HttpdBuild,
     /// When it was asked: what changed later is not in the answer.

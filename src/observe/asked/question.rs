@@ -8,7 +8,8 @@ use std::{
 };
 
 use super::{
-    Answer, AskError, Question, asker::Earlier, build, dialog, standing, surroundings, trust,
+    Answer, AskError, Question, asker::Earlier, build, dialog, settings::settings, standing,
+    surroundings, texts::Texts, trust,
 };
 use crate::{
     clock,
@@ -28,6 +29,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// As much of what a program says as fits a log line.
 const LONGEST_TAIL: usize = 500;
 const CONFIGURATION: &str = "DUMP_RUN_CFG";
+const MODULES: &str = "DUMP_MODULES";
 const INCLUDES: &str = "DUMP_INCLUDES";
 
 /// Asks; 10 s for each program that it takes. `earlier` is what the same parent answered.
@@ -44,10 +46,7 @@ pub(super) fn answer(
         // It has ended, or is being started: which configuration it reads cannot be told.
         return Err(AskError::Parent(Why::Invalid));
     }
-    let arguments = question.arguments.clone().unwrap_or_else(|| base_arguments(&told));
-    if have_relative_root(&arguments) {
-        return Err(AskError::RelativeRoot);
-    }
+    let arguments = arguments(question, &told)?;
     let called = question.program.clone().unwrap_or_else(|| command_line(&told).program);
     trust::configuration(&line(&called, &arguments), own)?;
     let standing = standing::of(table, question, own)?;
@@ -71,22 +70,27 @@ pub(super) fn answer(
         })?;
         checked(&program, heard)
     };
-    let first = run(&["-t", "-D", CONFIGURATION, "-D", INCLUDES])?;
+    let first = run(&["-t", "-D", CONFIGURATION, "-D", MODULES, "-D", INCLUDES])?;
     let included = includes(whole_lines(&first));
     let includes_are_cut = included.left_out > 0 || first.output_dropped > 0;
     // The includes come first: of too many, the rest was cut off.
-    let said = if first.output_dropped > 0 { run(&["-t", "-D", CONFIGURATION])? } else { first };
+    let again =
+        (first.output_dropped > 0).then(|| run(&["-t", "-D", CONFIGURATION, "-D", MODULES]));
+    let again = again.transpose()?;
+    let said = again.as_ref().unwrap_or(&first);
     let found = run_configuration(&said.output);
     if found.root.is_none() && found.pid_file.is_none() && found.error_log.is_none() {
         return Err(AskError::Silent { program });
     }
+    let texts = Texts::read(&included.files, found.root.clone());
     let mut answer = Answer {
         error_log: found.error_log,
         pid_file: found.pid_file,
         server_root: found.root,
-        has_no_pipe_dialog: !includes_are_cut && dialog::has_no_pipe(&included.files, &arguments),
+        has_no_pipe_dialog: !includes_are_cut && dialog::has_no_pipe(&texts, &arguments),
         includes: included.files,
         includes_are_cut,
+        settings: None,
         build: earlier.build.clone(),
         at,
     };
@@ -95,7 +99,17 @@ pub(super) fn answer(
         let printed = run(&["-V"]).map(|heard| heard.output).unwrap_or_default();
         answer.build = build::told(question, &answer, &program, &printed);
     }
+    let printed = [first.output.as_slice(), &said.output];
+    answer.settings = settings(&answer, &texts, &arguments, &environment, printed);
     Ok(answer)
+}
+
+fn arguments(question: &Question, told: &[u8]) -> Result<Vec<OsString>, AskError> {
+    let arguments = question.arguments.clone().unwrap_or_else(|| base_arguments(told));
+    if have_relative_root(&arguments) {
+        return Err(AskError::RelativeRoot);
+    }
+    Ok(arguments)
 }
 
 /// The command line that the program will be called with, for what it tells of the configuration.

@@ -23,6 +23,8 @@ pub(super) struct Familiar {
     ordinary: BTreeSet<ProcessId>,
     /// How they are called.
     commands: BTreeSet<Vec<u8>>,
+    /// Who asked for the last pass phrase: it may outlive its answer by a moment.
+    dialog: Option<ProcessId>,
     /// How often who reads had run when its helpers were last seen to live.
     turns: BTreeMap<ProcessId, u64>,
 }
@@ -35,9 +37,15 @@ impl Familiar {
         self.ordinary = waiting.helpers.iter().map(|helper| helper.id).collect();
         let others = waiting.helpers.iter().filter(|helper| {
             let stays = at.since(at.at_uptime(helper.id.started)) >= STAYS;
-            helper.kind != HelperKind::Asker || stays || self.commands.contains(&helper.command)
+            let asks = helper.kind == HelperKind::Asker || self.dialog == Some(helper.id);
+            !asks || stays || self.commands.contains(&helper.command)
         });
         self.commands = others.map(|helper| helper.command.clone()).collect();
+    }
+
+    /// A pass phrase is asked for, by this program if it is one.
+    pub(super) const fn note_dialog(&mut self, helper: Option<ProcessId>) {
+        self.dialog = helper;
     }
 
     /// A parent of this server was seen to run normally.

@@ -11,6 +11,7 @@ use crate::{
         assessment::{Age, ByAge, ServerAssessment},
         board::Board,
         children::Descent,
+        count::to_u32,
         serving::{has_started, takes_connections},
     },
 };
@@ -19,15 +20,11 @@ impl ServerTracker {
     /// Sums up.
     pub(super) fn assess(&mut self, snapshot: &ServerSnapshot) {
         self.observe_witnesses(snapshot);
-        let table = snapshot.parent.as_ref().and_then(|parent| parent.processes.seen());
         let table_up = match &snapshot.parent {
             Some(parent) => parent.processes.seen().is_some(),
             None => snapshot.hidden.is_none(),
         };
-        let board = self
-            .scoreboard(snapshot)
-            .zip(table)
-            .and_then(|(scoreboard, table)| Board::of(scoreboard, table));
+        let board = self.sum_up_slots(snapshot);
         let condition = self.would_answer(snapshot);
         self.serving.observe(snapshot.at, condition);
         let leaving = snapshot.traces.iter().any(|it| matches!(it.kind, TraceKind::Exited(_)));
@@ -61,8 +58,20 @@ impl ServerTracker {
             drains: known.then(|| self.drains.open().collect()),
             last_drain: self.drains.last().or(self.latest.last_drain),
             stragglers: known.then_some(stragglers),
+            headroom: std::mem::take(&mut self.latest.headroom),
             sources: self.witnesses.states().clone(),
         };
+    }
+
+    /// The slots, with the limit that httpd was told, as far as that is known.
+    fn sum_up_slots(&mut self, snapshot: &ServerSnapshot) -> Option<Board> {
+        let parent = snapshot.parent.as_ref()?;
+        self.loaded.observe(snapshot.at, parent, snapshot.resources.settings.as_ref());
+        let scoreboard = self.scoreboard(snapshot)?;
+        let mut board = Board::of(scoreboard, parent.processes.seen()?)?;
+        let told = self.loaded.workers_limit(&scoreboard.global);
+        board.workers_limit = told.unwrap_or(board.workers_limit);
+        Some(board)
     }
 
     fn observe_witnesses(&mut self, snapshot: &ServerSnapshot) {
@@ -136,8 +145,4 @@ impl ServerTracker {
         };
         takes_connections(board, table)
     }
-}
-
-fn to_u32(count: usize) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
 }

@@ -13,6 +13,7 @@ use crate::{
         children::ChildrenTracker,
         drain::DrainTracker,
         full_restart::Unserved,
+        headroom::{HeadroomTracker, RestartForecast},
         memory::{LifeMemory, ParentMemory, ServerMemory, Story},
         prompt::PromptTracker,
         restart::RestartTracker,
@@ -47,6 +48,7 @@ impl ServerTracker {
         ServerMemory {
             last: tally.remember(),
             last_drain: self.latest.last_drain,
+            last_needs: self.latest.headroom.restart.needs(),
             life: Some(LifeMemory {
                 at: self.absent_since.unwrap_or(at),
                 story,
@@ -61,6 +63,8 @@ impl ServerTracker {
     pub fn restored(restart_timeout: Duration, memory: &ServerMemory, now: Moment) -> Self {
         let mut tracker = Self::new(restart_timeout);
         tracker.latest.last_drain = memory.last_drain;
+        tracker.headroom = HeadroomTracker::restored(memory.last_needs);
+        tracker.latest.headroom.restart = RestartForecast::remembered(memory.last_needs);
         let Some(life) = &memory.life else { return tracker };
         let story = &life.story;
         tracker.up = story.parent.as_ref().map(|parent| Up {

@@ -3,7 +3,10 @@
 use std::{os::unix::ffi::OsStrExt as _, path::Path};
 
 use gracekeeper::decode::{
-    self, run_configuration::ErrorLogPlace, server_status::ServerStatusError,
+    self,
+    directives::{Files, Told},
+    run_configuration::ErrorLogPlace,
+    server_status::ServerStatusError,
 };
 
 pub(crate) fn run_configuration(input: &[u8]) {
@@ -14,6 +17,9 @@ pub(crate) fn run_configuration(input: &[u8]) {
     };
     for path in [&found.root, &found.pid_file].into_iter().flatten().chain(log) {
         assert_is_of(input, path);
+    }
+    for kind in decode::run_configuration::mutexes(input).unwrap_or_default().into_keys() {
+        assert!(kind != b"default" && !kind.contains(&b'\n') && kind.len() < input.len());
     }
 }
 
@@ -30,6 +36,46 @@ pub(crate) fn includes(input: &[u8]) {
     for (index, path) in found.files.iter().enumerate().take(100) {
         assert_is_of(input, path);
         assert_eq!(found.files.iter().position(|other| other == path), Some(index));
+    }
+}
+
+/// One text in the place of every file.
+struct Text<'a>(&'a [u8]);
+
+impl Files for Text<'_> {
+    fn text(&self, _: &Path) -> Option<&[u8]> {
+        Some(self.0)
+    }
+
+    fn exists(&self, name: &[u8]) -> Option<bool> {
+        name.first().map(|first| *first == b'/')
+    }
+}
+
+/// What httpd printed, and after a NUL the text of its files.
+pub(crate) fn directives(input: &[u8]) {
+    let end = input.iter().position(|byte| *byte == 0).unwrap_or(input.len());
+    let (printed, text) = input.split_at(end);
+    let tree = decode::inclusions::inclusions(printed);
+    let tree = tree.unwrap_or_else(|| decode::inclusions::inclusions(b"  (*) /main\n").unwrap());
+    let lines: Vec<Vec<u8>> = text.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+    let told = Told {
+        defined: lines.iter().take(2).cloned().collect(),
+        before: lines.iter().take(2).cloned().collect(),
+        after: lines,
+        defines: decode::run_configuration::defines(printed),
+        modules: decode::modules::modules(printed),
+        version: decode::directives::version("2.4.71"),
+        environment: [(b"A".to_vec(), b"x ${A}".to_vec())].into(),
+    };
+    let found = decode::directives::settings(&told, &tree, &Text(text)).unwrap();
+    assert!(found.logs_are_partial || !found.is_partial);
+    for (slots, threads) in [(0, 0), (16, 64), (u32::MAX, u32::MAX)] {
+        let limits = found.corrected(slots, threads);
+        assert!((1..=limits.children).contains(&limits.starts));
+        assert!(limits.children <= slots.max(1) && limits.threads <= threads.max(1));
+        assert_eq!(limits.workers, u64::from(limits.children) * u64::from(limits.threads));
+        assert!(limits.max_spare > limits.min_spare || limits.max_spare == u32::MAX);
     }
 }
 

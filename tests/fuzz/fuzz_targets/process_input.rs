@@ -43,3 +43,30 @@ pub(crate) fn command_line(input: &[u8]) {
         assert!(bytes.is_empty() || input.windows(bytes.len()).any(|window| window == bytes));
     }
 }
+
+pub(crate) fn process_memory(input: &[u8]) {
+    let bytes = |name: &str| {
+        let text = String::from_utf8_lossy(input);
+        let values: Vec<u64> = text
+            .split('\n')
+            .filter_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.strip_suffix(" kB"))
+            .filter_map(|value| value.trim_ascii().parse().ok())
+            .collect();
+        values.into_iter().filter_map(|kibibytes| kibibytes.checked_mul(1024)).next_back()
+    };
+    if let Some(rollup) = decode::process_memory::smaps_rollup(input) {
+        let huge = bytes("Private_Hugetlb").unwrap_or(0);
+        assert_eq!(Some(rollup.pss - huge), bytes("Pss"));
+        let private = rollup.private - huge;
+        assert_eq!(Some(private - bytes("Private_Clean").unwrap()), bytes("Private_Dirty"));
+        assert_eq!(Some(rollup.anonymous), bytes("Anonymous"));
+        assert_eq!(Some(rollup.swap), bytes("SwapPss").or_else(|| bytes("Swap")));
+    }
+    if let Some(counted) = decode::process_memory::status(input) {
+        assert_eq!(Some(counted.anonymous), bytes("RssAnon"));
+        assert_eq!(Some(counted.shared_memory), bytes("RssShmem"));
+        assert_eq!(Some(counted.swap), bytes("VmSwap"));
+        assert_eq!(Some(counted.resident), bytes("VmRSS"));
+        assert_eq!(Some(counted.page_tables), bytes("VmPTE"));
+    }
+}

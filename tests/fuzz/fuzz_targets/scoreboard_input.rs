@@ -44,6 +44,8 @@ pub(crate) fn check(segment: &[u8], family: &[FamilyMember], kept: Option<Layout
         assert!(record.workers.is_sorted_by(|(one, _), (next, _)| one < next));
         assert!(record.workers.iter().all(|(status, _)| *status != WorkerStatus::Dead));
         assert!(record.workers_left.is_sorted());
+        assert!(record.begun.is_sorted() && record.untimed.is_sorted());
+        assert!(record.begun.len() + record.untimed.len() <= counted as usize);
         let requests = record.predecessors.iter().map(|it| &it.request).chain([&record.request]);
         for text in requests.flatten() {
             assert!(text.len() <= 300 && !text.contains('?'), "{text}");

@@ -39,6 +39,7 @@ pub(crate) fn run(input: &[u8]) {
             orphans: Vec::new(),
             statuses: Vec::new(),
             pid_file_left: false,
+            resources: gracekeeper::model::resources::Resources::default(),
         };
         for event in tracker.observe(&nobody) {
             tally.count(&event);

@@ -1,0 +1,103 @@
+//! How many descriptors the parent holds for its logs, as httpd opens them.
+
+use std::{collections::BTreeSet, mem};
+
+use super::limits::Room;
+
+/// What one virtual host, or the server without one, says of logs.
+#[derive(Clone, Debug, Default)]
+struct Host {
+    /// The last `ErrorLog`.
+    error: Option<Vec<u8>>,
+    /// The last `ForensicLog`.
+    forensic: Option<Vec<u8>>,
+}
+
+/// The logs of all hosts.
+#[derive(Clone, Debug)]
+pub(super) struct Logs {
+    /// The server without one.
+    main: Host,
+    /// The virtual host whose directives are read now.
+    host: Option<Host>,
+    /// The error logs of those before it.
+    errors: BTreeSet<Vec<u8>>,
+    /// Of `CustomLog` and its like, and of `ForensicLog` of the hosts before.
+    descriptors: u64,
+}
+
+impl Logs {
+    pub(super) const fn new() -> Self {
+        let main = Host { error: None, forensic: None };
+        Self { main, host: None, errors: BTreeSet::new(), descriptors: 0 }
+    }
+
+    /// A virtual host begins; whether there was room for what the one before it said.
+    pub(super) fn enter_host(&mut self, room: &mut Room) -> bool {
+        let is_kept = self.leave_host(room);
+        self.host = Some(Host::default());
+        is_kept
+    }
+
+    /// A virtual host ends; whether there was room for what it said.
+    pub(super) fn leave_host(&mut self, room: &mut Room) -> bool {
+        let host = self.host.take();
+        host.is_none_or(|host| self.count(host, room))
+    }
+
+    /// `ErrorLog`: of one host the last one counts.
+    pub(super) fn error(&mut self, name: Vec<u8>) {
+        self.host().error = Some(name);
+    }
+
+    /// `ForensicLog`.
+    pub(super) fn forensic(&mut self, name: Vec<u8>) {
+        self.host().forensic = Some(name);
+    }
+
+    /// `CustomLog`, `TransferLog`, `GlobalLog`: each is opened, another one of the same name too.
+    pub(super) fn add(&mut self, name: &[u8]) {
+        self.descriptors = self.descriptors.saturating_add(held(name));
+    }
+
+    /// All descriptors. Error logs of the same name, compared as it is written, are one.
+    pub(super) fn descriptors(mut self) -> u64 {
+        let mut room = Room::whole();
+        self.leave_host(&mut room);
+        let mut main = mem::take(&mut self.main);
+        // What httpd was built with.
+        main.error.get_or_insert_default();
+        self.count(main, &mut room);
+        let errors = self.errors.iter().filter(|name| !is_handed_on(name)).count() as u64;
+        errors.saturating_add(self.descriptors)
+    }
+
+    fn count(&mut self, host: Host, room: &mut Room) -> bool {
+        let forensic = host.forensic.as_deref().map_or(0, held);
+        self.descriptors = self.descriptors.saturating_add(forensic);
+        let Some(error) = host.error.filter(|name| !self.errors.contains(name)) else {
+            return true;
+        };
+        let is_kept = room.take(error.len());
+        if is_kept {
+            self.errors.insert(error);
+        }
+        is_kept
+    }
+
+    fn host(&mut self) -> &mut Host {
+        self.host.as_mut().unwrap_or(&mut self.main)
+    }
+}
+
+/// Of a piped logger the parent keeps both ends, so that another one can take its place.
+const fn held(name: &[u8]) -> u64 {
+    if matches!(name, [b'|', ..]) { 2 } else { 1 }
+}
+
+/// To the system's log, or to a module: `ErrorLog syslog:local1`, `ErrorLog journald`.
+fn is_handed_on(name: &[u8]) -> bool {
+    let end = name.iter().position(|byte| *byte == b':').unwrap_or(name.len());
+    name.get(..end).is_some_and(|name| name.eq_ignore_ascii_case(b"syslog"))
+        || name.eq_ignore_ascii_case(b"journald")
+}
