@@ -1,6 +1,11 @@
 //! File descriptors of a real httpd: counted, and too few for a restart.
 
-use std::{fs, os::unix::fs::MetadataExt as _, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use rustix::process::{Resource, Rlimit, prlimit};
 use serde_json::Value;
@@ -18,6 +23,10 @@ fn open(pid: u32) -> f64 {
     f64::from(u32::try_from(told).unwrap())
 }
 
+fn modified(path: &Path) -> SystemTime {
+    fs::metadata(path).unwrap().modified().unwrap()
+}
+
 fn open_by_role(metrics: &Metrics, role: &str) -> Option<f64> {
     metrics.value("httpd_open_fds", &[("role", role)])
 }
@@ -26,12 +35,13 @@ fn fits(metrics: &Metrics) -> Option<f64> {
     metrics.value("httpd_restart_fits", &[("resource", "fds")])
 }
 
+/// Lowers the soft limit, or raises it again: the hard one, which nobody may raise, stays.
 fn limit(pid: u32, current: u64) {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let hard = files.split_whitespace().nth(4).and_then(|hard| hard.parse().ok());
+    let limit = Rlimit { current: Some(current), maximum: hard };
     let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap());
-    let before = prlimit(pid, Resource::Nofile, Rlimit { current: Some(current), maximum: None });
-    // Without a privilege the hard limit cannot be raised.
-    let maximum = before.ok().and_then(|before| before.maximum);
-    let limit = Rlimit { current: Some(current), maximum: maximum.or(Some(current)) };
     prlimit(pid, Resource::Nofile, limit).unwrap();
 }
 
@@ -73,6 +83,12 @@ fn descriptors_are_those_of_proc_by_role() {
 #[test]
 fn logs_that_were_added_before_anybody_looked_do_not_count_as_open() {
     let httpd = Httpd::builder(Mpm::Event).start();
+    // The kernel stamps files by ticks: what is written in that of the pid file may have been read.
+    let (probe, started) = (tempfile::NamedTempFile::new().unwrap(), modified(&httpd.pid_file()));
+    eventually("another tick has come", || {
+        fs::write(probe.path(), "").unwrap();
+        modified(probe.path()) > started + Duration::from_millis(20)
+    });
     let log = |number| format!("CustomLog logs/{number} %h\n");
     httpd.rewrite_config(|text| format!("{text}\n{}", (0..60).map(log).collect::<String>()));
     limit(httpd.pid(), 40);
