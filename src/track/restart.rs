@@ -30,7 +30,7 @@ use super::{
 use crate::model::{
     event::{Contradiction, Event, RestartType},
     scoreboard::Generation,
-    time::Moment,
+    time::{Moment, Timestamp},
     waiting::HelperKind,
 };
 
@@ -81,6 +81,8 @@ pub struct RestartTracker {
     unserved: UnservedTracker,
     /// Nobody looked for a while: until it is known what happened meanwhile.
     absence: Option<Absence>,
+    /// When the scoreboard was made that a parent which does not serve yet started with.
+    started_with: Option<Timestamp>,
 }
 
 impl RestartTracker {
@@ -97,6 +99,7 @@ impl RestartTracker {
             joined: false,
             unserved: UnservedTracker::new(),
             absence: None,
+            started_with: None,
         }
     }
 
