@@ -18,7 +18,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::cgroup::Cgroup;
-use crate::harness::{Gracekeeper, Httpd, Mpm, eventually, metrics::Metrics};
+use crate::harness::{Gracekeeper, Httpd, Mpm, configuration, eventually, metrics::Metrics};
 
 const MEGABYTE: u64 = 1 << 20;
 const CHILDREN: u32 = 3;
@@ -38,9 +38,9 @@ fn owning(directory: &Path, megabytes: u64) -> PathBuf {
 }
 
 /// With so many children that none is started for what is held.
-fn start(mpm: Mpm, library: &Path) -> Httpd {
+fn builder(mpm: Mpm, library: &Path) -> configuration::Builder {
     let load = format!("LoadFile \"{}\"", library.display());
-    Httpd::builder(mpm).start_servers(CHILDREN).extra(&load).start()
+    Httpd::builder(mpm).start_servers(CHILDREN).extra(&load)
 }
 
 fn watch(httpd: &Httpd) -> Gracekeeper {
@@ -143,12 +143,11 @@ fn wait_until_known(gracekeeper: &Gracekeeper, what: &str, megabytes: u64, held:
     forecast(&metrics).expect("the forecast is known")
 }
 
-fn the_forecast_is_what_a_restart_takes(mpm: Mpm, megabytes: u64, library: &Path) {
-    let httpd = start(mpm, library);
-    let gracekeeper = watch(&httpd);
+fn the_forecast_is_what_a_restart_takes(mpm: Mpm, megabytes: u64, httpd: &Httpd) {
+    let gracekeeper = watch(httpd);
     let case = format!("{mpm:?} with children of {megabytes} MB");
     let first = wait_until_known(&gracekeeper, "the idle server is known", megabytes, 0);
-    let taken = restart(&httpd, &gracekeeper, megabytes);
+    let taken = restart(httpd, &gracekeeper, megabytes);
     let shown = gracekeeper.wait_until("the idle restart was measured", |it| peak(it).is_some());
     let shown = peak(&shown).unwrap();
     eprintln!("{case}, idle: forecast {first}, shown {shown}, taken {taken}");
@@ -157,7 +156,7 @@ fn the_forecast_is_what_a_restart_takes(mpm: Mpm, megabytes: u64, library: &Path
     // A child of event has five workers, so that six hold two children at least.
     let held = httpd.hold_requests(if mpm == Mpm::Event { 6 } else { 2 });
     let first = wait_until_known(&gracekeeper, "who is held is known", megabytes, 2);
-    let taken = restart(&httpd, &gracekeeper, megabytes);
+    let taken = restart(httpd, &gracekeeper, megabytes);
     let shown = gracekeeper.wait_until("what it took is shown", |metrics| {
         peak(metrics).is_some_and(|shown| is_near(shown, taken))
     });
@@ -181,10 +180,17 @@ fn the_forecast_of_memory_is_what_a_restart_takes() {
         for (megabytes, library) in &libraries {
             for mpm in [Mpm::Event, Mpm::Prefork] {
                 scope.spawn(move || {
-                    the_forecast_is_what_a_restart_takes(mpm, *megabytes, library);
+                    let httpd = builder(mpm, library).start();
+                    the_forecast_is_what_a_restart_takes(mpm, *megabytes, &httpd);
                 });
             }
         }
+        // A parent that detached itself was forked, too, and owns what its children do.
+        let [_, (megabytes, library), _] = &libraries;
+        scope.spawn(move || {
+            let httpd = builder(Mpm::Event, library).daemonised().start();
+            the_forecast_is_what_a_restart_takes(Mpm::Event, *megabytes, &httpd);
+        });
     });
 }
 
@@ -211,7 +217,7 @@ fn a_restart_that_a_memory_limit_kills_did_not_fit_and_one_that_survives_did() {
     let Some(cgroup) = Cgroup::new("memory") else { return };
     let directory = TempDir::with_prefix("own-").unwrap();
     open(directory.path());
-    let httpd = start(Mpm::Prefork, &owning(directory.path(), OWN));
+    let httpd = builder(Mpm::Prefork, &owning(directory.path(), OWN)).start();
     // What was there stays where it was counted: a hard restart makes all of it anew.
     cgroup.set("cgroup.procs", httpd.pid());
     let restarts = httpd.oracle().completed_restarts().len();
@@ -254,7 +260,8 @@ fn a_restart_that_finds_no_slot_did_not_fit() {
         let httpd = Httpd::builder(mpm).server_limit(2).max_request_workers(workers).start();
         let gracekeeper = watch(&httpd);
         gracekeeper.wait_until("an idle restart fits", |it| slots_fit(it) == Some(true));
-        let held = httpd.hold_all_workers();
+        // Each child of event is held, though most of its workers are not.
+        let held = httpd.hold_requests(if mpm == Mpm::Event { 6 } else { 2 });
         gracekeeper.wait_until("no slot is left", |it| slots_fit(it) == Some(false));
         httpd.graceful();
         gracekeeper.wait_until("no new child comes", |metrics| {

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::harness::{Gracekeeper, Httpd, Mpm, eventually, metrics::Metrics};
+use crate::harness::{Gracekeeper, Httpd, Mpm, eventually, metrics::Metrics, not_tested};
 
 /// `ListenBacklog`; the kernel lets one more wait.
 const BACKLOG: u32 = 5;
@@ -183,6 +183,7 @@ fn listening_sockets_that_a_restart_opens_anew_are_counted() {
 #[test]
 fn to_nobody_the_configuration_tells_which_listeners_are_httpds() {
     if !rustix::process::geteuid().is_root() {
+        not_tested("nobody but root can become another user");
         return;
     }
     let builder = Httpd::builder(Mpm::Event).start_servers(1).server_limit(2).threads_per_child(2);

@@ -14,10 +14,10 @@ use super::{
     ipc::Tables,
     kernel_file::content,
     paced::{PACE, Paced},
-    sockets::Diagnosis,
+    sockets::{Diagnosis, dropped},
 };
 use crate::{
-    decode::{cgroup, netstat, number::number},
+    decode::{cgroup, number::number},
     model::{
         headroom::Pressure,
         resources::{HostSample, NetnsDrops},
@@ -91,9 +91,7 @@ impl HostObserver {
 
     /// What was dropped at any listener since the network namespace was made.
     pub fn netns_drops(&mut self, at: Moment) -> Result<NetnsDrops, Why> {
-        let path = self.mounts.procfs.join("self/net/netstat");
-        let read = || netstat::listen_drops(&content(&path)?).ok_or(Why::Invalid);
-        *self.netns.get(at, PACE, read)
+        *self.netns.get(at, PACE, || dropped(&self.mounts.procfs))
     }
 }
 

@@ -9,7 +9,7 @@ mod namespace;
 
 use std::{collections::BTreeSet, iter, path::Path, time::Duration};
 
-pub(super) use self::diagnosis::Diagnosis;
+pub(super) use self::{diagnosis::Diagnosis, namespace::dropped};
 use super::{ResourceInstruments, Tree};
 use crate::{
     clock,

@@ -26,14 +26,14 @@ use crate::{
     clock,
     decode::socket_diagnosis::{Broken, Diagnosed, End, Family, answer, request},
     model::{resources::NetnsDrops, source::Why, time::Moment},
-    observe::process_table::why,
+    observe::{
+        process_table::why,
+        resources::paced::{FAST_PACE, PACE},
+    },
 };
 
-/// Read again after this time: what is shown is of the same second.
-const PACE: Duration = Duration::from_millis(900);
-/// The same while a restart's peak is wanted; it takes 50 us where few sockets listen.
-const FAST_PACE: Duration = Duration::from_millis(100);
-/// On a host with many listeners it rests so many times as long as it took: half a percent.
+/// To ask takes 50 us where few sockets listen. On a host with many it rests so many times as long
+/// as it took: half a percent.
 const REST: u32 = 200;
 /// So many are kept of whomever, some 10 ms of reading. Beyond them anybody can make more, and hides
 /// nobody's: those that a server may have are kept, as many again.
@@ -145,7 +145,7 @@ impl Diagnosis {
         let before = clock::work_of_this_thread();
         let found = self.read(before);
         self.wants_more = false;
-        let netns = namespace::read(procfs);
+        let netns = namespace::dropped(procfs).ok();
         let rest = clock::work_of_this_thread().saturating_sub(before) * REST;
         let (due, due_fast) = (at.after(rest.max(PACE)), at.after(rest.max(FAST_PACE)));
         let digest = |found: &Result<Found, Why>| found.as_ref().ok().map(|it| it.digest.finish());

@@ -4,17 +4,13 @@ use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use crate::{
     decode::netstat::listen_drops,
-    model::{process::ProcessId, resources::NetnsDrops},
-    observe::{process_table::ProcessTable, regular_file},
+    model::{process::ProcessId, resources::NetnsDrops, source::Why},
+    observe::{process_table::ProcessTable, resources::kernel_file::content},
 };
 
-/// Some 200 counters of up to 20 digits, with their names, take 8 KiB.
-const LONGEST: u64 = 64 << 10;
-
 /// What was dropped since the namespace was made.
-pub(super) fn read(procfs: &Path) -> Option<NetnsDrops> {
-    let (text, _) = regular_file::read(&procfs.join("self/net/netstat"), LONGEST).ok()??;
-    listen_drops(&text)
+pub(in crate::observe::resources) fn dropped(procfs: &Path) -> Result<NetnsDrops, Why> {
+    listen_drops(&content(&procfs.join("self/net/netstat"))?).ok_or(Why::Invalid)
 }
 
 /// A process lives in this process's network namespace; `None` if that cannot be told.

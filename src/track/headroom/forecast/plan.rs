@@ -59,8 +59,11 @@ pub(super) struct Prospect {
 /// Makes plans, and remembers for how long each child has been at work.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Planner {
-    /// What no beginning is told of, since when every look has found it.
-    at_work: BTreeMap<(ProcessId, Untimed), Moment>,
+    /// What no beginning is told of, since when every look has found it; `None` if the first one did
+    /// where no times are told at all, so that it may be of any age.
+    at_work: BTreeMap<(ProcessId, Untimed), Option<Moment>>,
+    /// There was a look before.
+    has_looked: bool,
 }
 
 /// Something that is going on in a child.
@@ -73,6 +76,9 @@ enum Untimed {
     Connection,
 }
 
+/// A request where no times are told.
+const UNTIMED: Untimed = Untimed::Request(Timestamp::from_micros(0));
+
 /// The children of one look, summed up.
 #[derive(Default)]
 struct Census {
@@ -82,8 +88,8 @@ struct Census {
     current: u32,
     /// Those of them that stay.
     current_staying: u32,
-    /// Busy workers of each slot that stays, and whether its child counts connections.
-    slots_kept: Vec<(u32, bool)>,
+    /// Busy workers of each slot that stays.
+    slots_kept: Vec<u32>,
     /// Workers at requests that will be over.
     passing: u32,
     /// Most workers of one child.
@@ -149,8 +155,10 @@ impl Planner {
             let load = if is_current { Load::of(slot, look.at.wall) } else { Load::of_old(slot) };
             let mut stays = load.long > 0;
             for thing in untimed(slot).filter(|_| is_current) {
-                let since = self.at_work.get(&(id, thing)).copied().unwrap_or(look.at);
-                stays |= look.at.since(since) >= LONG_AT_WORK;
+                let known = self.at_work.get(&(id, thing)).copied();
+                let is_new = self.has_looked || thing != UNTIMED;
+                let since = known.unwrap_or(is_new.then_some(look.at));
+                stays |= since.is_none_or(|since| look.at.since(since) >= LONG_AT_WORK);
                 at_work.insert((id, thing), since);
             }
             census.add(slot, is_current, load);
@@ -167,7 +175,7 @@ impl Planner {
         // Orphans were told before, or will not be.
         let old = look.roles.iter().filter(|(_, role)| **role == Role::Old);
         census.staying.extend(old.map(|(id, _)| *id).filter(|id| !listed_old.contains(id)));
-        self.at_work = at_work;
+        (self.at_work, self.has_looked) = (at_work, true);
         census
     }
 }
@@ -184,23 +192,15 @@ impl Census {
     fn keep(&mut self, id: ProcessId, slot: &SlotRecord, is_current: bool) {
         self.staying.insert(id);
         self.current_staying += u32::from(is_current);
-        let busy = workers(&slot.workers, WorkerStatus::is_busy);
-        self.slots_kept.push((busy, slot.connections > 0));
+        self.slots_kept.push(workers(&slot.workers, WorkerStatus::is_busy));
     }
 
     /// Slots that the new generation finds. `worker.c` and `prefork.c` look for slots only among as
     /// many as one generation may have; but a new child of worker takes the slot of one that is
     /// leaving as soon as one of its threads has left.
     fn slots_left(&self, sizes: &Sizes, server_limit: u32) -> u32 {
-        // Only event counts connections, and counts one late while its listener sleeps.
-        let counts_connections = || self.slots_kept.iter().all(|(_, counts)| *counts);
-        let is_asynchronous = match sizes.mpm {
-            Some(mpm) => mpm == Mpm::Event,
-            None => sizes.is_threaded && counts_connections(),
-        };
-        let slots = if is_asynchronous { server_limit } else { sizes.most };
-        let is_held =
-            |(busy, counts): &&(u32, bool)| is_asynchronous || *counts || *busy >= sizes.threads;
+        let slots = if sizes.mpm == Some(Mpm::Event) { server_limit } else { sizes.most };
+        let is_held = |busy: &&u32| sizes.mpm != Some(Mpm::Worker) || **busy >= sizes.threads;
         slots.saturating_sub(to_u32(self.slots_kept.iter().filter(is_held).count()))
     }
 }
@@ -242,20 +242,19 @@ struct Sizes {
     most: u32,
     /// Workers of one child.
     threads: u32,
-    is_threaded: bool,
-    /// As the configuration on disk names it.
+    /// As the configuration names it: where it is not known, whoever stays is taken to keep its slot.
     mpm: Option<Mpm>,
 }
 
 impl Sizes {
     fn of(settings: Option<&ServerSettings>, global: &Global, census: &Census) -> Self {
-        let is_threaded = global.thread_limit > 1;
         let (slots, thread_slots) = (global.server_limit.max(1), global.thread_limit.max(1));
+        let mpm = settings.and_then(|settings| settings.mpm);
         if let Some(settings) = settings.filter(|settings| !settings.is_partial) {
             let limits = settings.corrected(slots, thread_slots);
             let ChildLimits { starts, min_spare, threads, children, .. } = limits;
-            let (spare, most, mpm) = (Some(min_spare), children, settings.mpm);
-            return Self { starts, spare, most, threads, is_threaded, mpm };
+            let (spare, most) = (Some(min_spare), children);
+            return Self { starts, spare, most, threads, mpm };
         }
         let threads = if census.workers > 0 { census.workers } else { thread_slots };
         // As many as run and are not held, but not fewer than httpd itself would start if there are
@@ -264,7 +263,7 @@ impl Sizes {
         let free = census.current.saturating_sub(census.current_staying);
         let starts = free.max(census.current.min(default)).clamp(1, slots);
         let threads = threads.clamp(1, thread_slots);
-        Self { starts, spare: None, most: slots, threads, is_threaded, mpm: None }
+        Self { starts, spare: None, most: slots, threads, mpm }
     }
 
     /// Idle workers are kept beside those that are busy.
