@@ -1,5 +1,8 @@
 //! Commands and flags.
 
+mod doctor;
+mod history;
+
 use std::{io, path::PathBuf, time::Duration};
 
 use clap::{
@@ -7,6 +10,10 @@ use clap::{
     error::ErrorKind,
 };
 
+pub use self::{
+    doctor::Doctor,
+    history::{History, Shape},
+};
 use crate::{
     config::{
         Flags, duration,
@@ -70,6 +77,16 @@ pub enum Command {
     /// does not exist or an unknown time zone, 70 if a log could not be read to its end, and 77 for
     /// one that must not be read.
     History(History),
+    /// Says what gracekeeper cannot read, and what mends it.
+    ///
+    /// Looks at httpd as `run` does, for at most 5 s, writes nothing, and can be used beside a running
+    /// gracekeeper. Of each server it shows every source, what is not known without it and the line
+    /// that makes it speak: for the user that runs this, which should be the one that runs
+    /// gracekeeper. Then what is unsound around httpd: files that others may write, an open
+    /// server-status, a logout that takes semaphores away, a shared process group, an accept queue that
+    /// the kernel cuts, a reload that is none. The exit code is 0 whatever was found, 64 for an invalid
+    /// configuration, and 77 where nothing may be read.
+    Doctor(Doctor),
     /// Prints every metric with its type, its labels and its meaning.
     Metrics(MetricsForm),
     /// Checks or shows the configuration.
@@ -109,67 +126,6 @@ impl Forget {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
-    }
-}
-
-/// What is told of the past, and how.
-#[derive(Clone, Debug, Args)]
-pub struct History {
-    /// Reads these error logs instead of the journal; - is the standard input.
-    #[arg(value_name = "LOG")]
-    logs: Vec<PathBuf>,
-    /// Prints one JSON object a line, oldest first.
-    #[arg(long, conflicts_with = "summary")]
-    json: bool,
-    /// Prints a paragraph that can be pasted into a ticket.
-    #[arg(long)]
-    summary: bool,
-    /// Reads times of logs that tell no zone, and shows times, in this zone; the default is the host's.
-    #[arg(long, value_name = "NAME")]
-    timezone: Option<String>,
-    /// Calls the server of the logs so, httpd by default; without a LOG, tells of this server only.
-    #[arg(long, value_name = "NAME")]
-    server: Option<String>,
-}
-
-/// What the past is shown as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
-    /// Rows for people.
-    Table,
-    /// Lines for programs.
-    Json,
-    /// A paragraph.
-    Summary,
-}
-
-impl History {
-    /// The error logs; none means the journal.
-    #[must_use]
-    pub fn logs(&self) -> &[PathBuf] {
-        &self.logs
-    }
-
-    /// What it is shown as.
-    #[must_use]
-    pub const fn shape(&self) -> Shape {
-        match self {
-            Self { json: true, .. } => Shape::Json,
-            Self { summary: true, .. } => Shape::Summary,
-            Self { .. } => Shape::Table,
-        }
-    }
-
-    /// The zone that was named.
-    #[must_use]
-    pub fn timezone(&self) -> Option<&str> {
-        self.timezone.as_deref()
-    }
-
-    /// What the server is called, if that was said.
-    #[must_use]
-    pub fn server(&self) -> Option<&str> {
-        self.server.as_deref()
     }
 }
 

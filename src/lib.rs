@@ -13,6 +13,7 @@
 //! - [`history`]: what became of a server, told from its error logs, or as the journal has it
 //! - [`watch`]: the shell around them: triggers looks, owns the trackers, publishes
 //! - [`program`], [`demo`]: starts programs; a private httpd to look at, and what happens to it
+//! - [`doctor`]: what is closed to gracekeeper, unsound around httpd, or restarts it hard
 //! - [`trusted_path`], [`file_stamp`]: what may be run or read on its owner's behalf; whether a
 //!   file is still the one that was looked at
 //! - [`command`], [`cli`], [`config`]: what an operator types
@@ -21,7 +22,7 @@
 //! # Invariants
 //!
 //! 1. `model`, `decode`, `track`, `history::{story, note}` and
-//!    `expose::{api, catalogue, headroom, journal, last_restart, metrics, publication, stragglers}`
+//!    `expose::{api, catalogue, drift, headroom, journal, last_restart, metrics, publication, stragglers}`
 //!    know no file, socket, clock, log or thread. Of `decode`, `track` knows [`decode::error_log::failure`] only, so that one rule says
 //!    what httpd's words mean, to it and to `history`.
 //! 2. Only [`clock`] reads time. Intervals come from the time since boot.
@@ -54,6 +55,7 @@ pub mod command;
 pub mod config;
 pub mod decode;
 pub mod demo;
+pub mod doctor;
 pub mod exit;
 pub mod expose;
 pub mod file_stamp;

@@ -31,6 +31,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Demo(demo) => command::demo::run(flags, log, demo.every()),
         Command::Forget(forget) => command::forget::run(&Settings::load(flags)?, forget.name()),
         Command::History(asked) => command::history::run(|| Ok(Settings::load(flags)?), &asked),
+        Command::Doctor(doctor) => {
+            let settings = Settings::load(flags)?;
+            command::doctor::run(&settings, doctor.form(), doctor.with_callers())
+        }
         Command::Metrics(form) => command::metrics::run(form.form()),
         Command::Config(ConfigCommand::Check { file }) => command::config::check(flags, file),
         Command::Config(ConfigCommand::Show(form)) => {

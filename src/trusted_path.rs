@@ -171,6 +171,21 @@ fn walk(path: &Path, user: u32) -> Result<(PathBuf, Step), Distrust> {
     Ok((reached, last))
 }
 
+/// Others than root and `user`, a uid, can change what was looked at without following a link, or
+/// of a directory what lies in it.
+#[must_use]
+pub fn is_exposed(metadata: &Metadata, user: u32) -> bool {
+    let (rights, kind) = (Rights::of(metadata), metadata.file_type());
+    if kind.is_symlink() {
+        // Its mode says nothing.
+        rights.are_a_strangers(user)
+    } else if kind.is_dir() {
+        rights.let_others_replace(user)
+    } else {
+        rights.let_others_write(user)
+    }
+}
+
 /// What one name on the way is.
 #[derive(PartialEq, Eq)]
 enum Step {
@@ -184,14 +199,7 @@ fn step(path: &Path, user: u32) -> Result<Step, Distrust> {
     let unseen = |source| Distrust::Unseen { path: path.to_owned(), source };
     let metadata = fs::symlink_metadata(path).map_err(unseen)?;
     let (rights, kind) = (Rights::of(&metadata), metadata.file_type());
-    let is_exposed = if kind.is_symlink() {
-        // Its mode says nothing.
-        rights.are_a_strangers(user)
-    } else if kind.is_dir() {
-        rights.let_others_replace(user)
-    } else {
-        rights.let_others_write(user)
-    };
+    let is_exposed = is_exposed(&metadata, user);
     if is_exposed {
         return Err(rights.exposed(path));
     }

@@ -107,7 +107,7 @@ impl Watch {
         build: [&'static str; 3],
     ) -> io::Result<(Self, Controls)> {
         let (controls, orders, ear) = orders::controls()?;
-        let memory = Memory::open(&options.state_dir, &mounts.procfs);
+        let memory = Memory::open(options.state_dir.as_deref(), &mounts.procfs);
         let mut shown = Shown::default();
         for entry in memory.journal(MOST_SHOWN) {
             shown.take(entry);
@@ -196,8 +196,10 @@ impl Watch {
                 if woken && self.obey() {
                     return Ok(());
                 }
-                if woken && self.servers.values().any(Server::holds_entries) {
-                    // What they wait for may be known now.
+                if woken
+                    && (self.side.has_news() || self.servers.values().any(Server::holds_entries))
+                {
+                    // What is waited for may be known now.
                     due = due.min(rested);
                 }
             }
@@ -237,7 +239,7 @@ impl Watch {
     fn take_servers(&mut self) {
         let (wanted, now) = (self.wanted(), clock::now());
         let ask_status = wanted.iter().any(|(_, _, choices)| choices.status_url.is_some());
-        self.side.prepare(self.options.ask_httpd, ask_status);
+        self.side.prepare(self.options.ask_httpd, ask_status, self.options.tls_probe);
         self.scoreboards.show_requests(self.options.show_requests);
         if !wanted.is_empty() {
             let mut last = Vec::new();
@@ -263,6 +265,7 @@ impl Watch {
         }
         for server in self.servers.values_mut() {
             server.set_restart_timeout(self.options.restart_timeout);
+            server.probe(self.options.tls_probe);
             if wanted.is_empty() {
                 // What an operator wanted of it he wants no more.
                 server.choose(&Choices::default());
@@ -325,6 +328,7 @@ impl Watch {
             let (past, now) = (memory::past(known), clock::now());
             server = server.taken_up(past, &known.memory, timeout, now, &mut instruments);
         }
+        server.probe(self.options.tls_probe);
         server.read_journal(self.shown.of(&server.name.clone()));
         self.servers.insert(number, server);
     }
@@ -340,6 +344,11 @@ impl Watch {
         for asked in self.side.answers() {
             if let Some(server) = self.servers.get_mut(&asked.server) {
                 server.hear(asked);
+            }
+        }
+        for (number, sightings) in self.side.sightings() {
+            if let Some(server) = self.servers.get_mut(&number) {
+                server.hear_files(sightings);
             }
         }
         let statuses = self.side.statuses().into_iter().map(|it| (it.server, it.sighting));

@@ -19,7 +19,7 @@ use gracekeeper::{
         source::Why,
     },
     observe::{
-        asked::{Answer, AskError, Asker, Changes, ErrorLogPlace, Question, Surroundings},
+        asked::{Answer, AskError, Asker, ErrorLogPlace, Question, Surroundings},
         process_table::ProcessTable,
         reader::{self, Given, Request, Wanted},
         server_status::{StatusAsked, StatusAsker},
@@ -117,8 +117,6 @@ fn a_real_httpd_says_where_its_files_are(mpm: Mpm) {
     assert_eq!(answer.includes, [httpd.configuration_file(), included.clone()]);
 
     fs::write(&included, "ErrorLog \"|/bin/cat > /dev/null\"\n").unwrap();
-    let changes = Changes::since(answer.at.wall, &answer.includes);
-    assert!(changes.have_come(), "written after the question");
     assert_eq!(ask(question(parent)).unwrap().error_log, Some(ErrorLogPlace::Pipe));
 
     fs::write(&included, "Nonsense on\n").unwrap();
@@ -127,17 +125,10 @@ fn a_real_httpd_says_where_its_files_are(mpm: Mpm) {
     let text = error.to_string();
     assert!(text.contains("apache2 ended with exit status: 1"), "{text}");
     assert!(text.contains("Invalid command 'Nonsense'"), "{text}");
+    let AskError::Failed { is_wrong, included: told, .. } = error else { panic!("{error:?}") };
+    assert!(is_wrong, "it is wrong for everybody");
+    assert_eq!(told, [httpd.configuration_file(), included]);
     assert!(httpd.parent_is_alive() && httpd.generation() == Some(0));
-}
-
-#[test]
-fn files_that_stay_what_they_were_have_not_changed() {
-    let httpd = Httpd::builder(Mpm::Event).start();
-    let parent = identity(httpd.pid());
-    eventually("what the start wrote is older than the question", || {
-        let answer = ask(question(parent)).unwrap();
-        !Changes::since(answer.at.wall, &answer.includes).have_come()
-    });
 }
 
 #[test]

@@ -10,6 +10,8 @@ mod cgroup_input;
 mod error_log_input;
 #[path = "fuzz/fuzz_targets/history_input.rs"]
 mod history_input;
+#[path = "fuzz/fuzz_targets/host_input.rs"]
+mod host_input;
 #[path = "fuzz/fuzz_targets/journal_input.rs"]
 mod journal_input;
 #[path = "fuzz/fuzz_targets/kernel_input.rs"]
@@ -22,6 +24,8 @@ mod scoreboard_input;
 mod socket_input;
 #[path = "fuzz/fuzz_targets/state_input.rs"]
 mod state_input;
+#[path = "fuzz/fuzz_targets/tls_input.rs"]
+mod tls_input;
 
 pub(crate) use error_log_input::run as run_error_log;
 pub(crate) use history_input::run as run_history;
@@ -135,6 +139,11 @@ fn the_corpus_of_descriptor_limits_is_survived() {
 }
 
 #[test]
+fn the_corpus_of_descriptor_flags_is_survived() {
+    survives("descriptor_flags", 8, kernel_input::descriptor_flags);
+}
+
+#[test]
 fn the_corpus_of_socket_diagnoses_is_survived() {
     let sockets = std::cell::Cell::new(0);
     survives("socket_diagnosis", 10, |input| {
@@ -148,4 +157,48 @@ fn the_corpus_of_netstats_is_survived() {
     let read = std::cell::Cell::new(0);
     survives("netstat", 8, |input| read.set(read.get() + i32::from(socket_input::netstat(input))));
     assert_eq!(read.get(), 4, "that many tell of drops");
+}
+
+#[test]
+fn the_corpus_of_certificates_is_survived() {
+    let read = std::cell::Cell::new(0);
+    survives("certificate", 20, |input| {
+        read.set(read.get() + i32::from(tls_input::certificate(input)));
+    });
+    assert_eq!(read.get(), 11, "that many are certificates");
+}
+
+#[test]
+fn the_corpus_of_private_keys_is_survived() {
+    let read = std::cell::RefCell::new([0; 3]);
+    survives("private_key", 20, |input| {
+        let kind = match tls_input::private_key(input) {
+            None => 0,
+            Some(false) => 1,
+            Some(true) => 2,
+        };
+        read.borrow_mut()[kind] += 1;
+    });
+    assert_eq!(read.into_inner(), [9, 11, 6], "no keys, plain ones, encrypted ones");
+}
+
+#[test]
+fn the_corpus_of_certificate_lists_is_survived() {
+    let read = std::cell::Cell::new(0);
+    survives("certificate_list", 10, |input| {
+        read.set(read.get() + answer_input::certificate_list(input));
+    });
+    assert!(read.get() > 320, "{} names", read.get());
+}
+
+#[test]
+fn the_corpus_of_callers_is_survived() {
+    let found = std::cell::Cell::new(0);
+    survives("callers", 12, |input| found.set(found.get() + host_input::callers(input)));
+    assert_eq!(found.get(), 24, "that many are found");
+}
+
+#[test]
+fn the_corpus_of_unit_files_is_survived() {
+    survives("unit_file", 8, host_input::unit_file);
 }

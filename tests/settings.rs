@@ -1,8 +1,11 @@
-//! What httpd's configuration says of its children and logs, beside what httpd makes of it.
+//! What httpd's configuration says of its children, logs and TLS, beside what httpd makes of it.
 
-use std::fs;
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
-use gracekeeper::model::settings::{Listen, Mpm as Loaded};
+use gracekeeper::model::{
+    settings::{Listen, Mpm as Loaded},
+    tls::TlsHost,
+};
 
 use crate::{
     asking::{ask, identity, question},
@@ -94,4 +97,96 @@ CustomLog logs/access %h
     assert_eq!((settings.mpm, settings.start_servers), (Some(loaded), Some(2)));
     let address = httpd.address();
     assert_eq!(*settings.listens, [Listen { address: Some(address.ip()), port: address.port() }]);
+}
+
+/// Hosts with certificates, in files and as a macro makes them; none of those files is there, which
+/// httpd does not mind where it is only asked.
+const HOSTS: &str = "
+LoadModule ssl_module /usr/lib/apache2/modules/mod_ssl.so
+LoadModule macro_module /usr/lib/apache2/modules/mod_macro.so
+ServerName main.example:8080
+SSLCertificateFile main.crt
+SSLCertificateFile \"tls/../second.crt\"
+<Macro Secure $name $port>
+    <VirtualHost *:$port [::1]:$port>
+        ServerName https://$name:$port
+        SSLEngine on
+        SSLCertificateFile tls/$name.crt
+        SSLCertificateKeyFile tls/$name.key
+        ErrorLog logs/$name.error
+        CustomLog logs/$name.access %h
+    </VirtualHost>
+</Macro>
+Use Secure a.example 18443
+Use Secure b.example 18443
+IncludeOptional hosts/*.conf
+IncludeOptional later.conf
+<VirtualHost 127.0.0.1:18080>
+    ServerName plain.example
+    SSLCertificateFile /srv/plain.crt
+</VirtualHost>
+<VirtualHost 127.0.0.1:18444>
+    ServerName inherits.example
+    SSLEngine on
+</VirtualHost>
+";
+
+/// What httpd itself prints of its hosts and certificates.
+fn printed(httpd: &Httpd) -> String {
+    let program = fs::read_link(format!("/proc/{}/exe", httpd.pid())).unwrap();
+    let file = httpd.configuration_file();
+    let mut command = Command::new(program);
+    command.arg("-f").arg(file).args(["-t", "-D", "DUMP_VHOSTS", "-D", "DUMP_CERTS"]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn hosts_that_speak_tls_are_those_of_httpd() {
+    let httpd = Httpd::builder(Mpm::Event).start();
+    let directory = httpd.directory();
+    fs::create_dir(directory.join("hosts")).unwrap();
+    fs::write(directory.join("hosts/c.conf"), "Use Secure c.example 18445\n").unwrap();
+    httpd.rewrite_config(|text| text + HOSTS);
+    let settings = ask(question(identity(httpd.pid()))).unwrap().settings.unwrap();
+    assert!(!settings.tls_is_partial && !settings.is_partial, "{settings:?}");
+
+    let printed = printed(&httpd);
+    let (hosts, names) = printed.split_once("Server certificates:\n").unwrap();
+    let names = names.lines().map(|name| directory.join(name.trim().replace("tls/../", "")));
+    let certificates: BTreeSet<_> = settings.certificates.iter().flat_map(|all| &**all).collect();
+    assert_eq!(certificates, names.collect::<BTreeSet<_>>().iter().collect());
+    assert_eq!(certificates.len(), 6);
+
+    let names: Vec<_> = settings.tls_hosts.iter().map(|it| it.name.as_deref().unwrap()).collect();
+    assert_eq!(names, ["a.example", "b.example", "c.example", "inherits.example"]);
+    for host in &*settings.tls_hosts {
+        let (name, port) = (host.name.as_deref().unwrap(), host.addresses[0].port.unwrap());
+        let alone = hosts.lines().any(|line| {
+            let is_address = line.starts_with(&format!("127.0.0.1:{port} "))
+                || line.starts_with(&format!("*:{port} "));
+            is_address && line.contains(&format!(" {name} "))
+        });
+        assert!(alone || hosts.contains(&format!("port {port} namevhost {name} ")), "{hosts}");
+    }
+    let files = |paths: [&str; 2]| paths.map(|path| directory.join(path));
+    let pairs = |host: &TlsHost| -> Vec<_> {
+        host.pairs.iter().map(|pair| [pair.certificate.clone(), pair.key.clone()]).collect()
+    };
+    // The second one is the main server's, which no host took the place of.
+    let second = files(["second.crt", "second.crt"]);
+    let [first, .., last] = &*settings.tls_hosts else { panic!("{settings:?}") };
+    assert_eq!(pairs(first), [files(["tls/a.example.crt", "tls/a.example.key"]), second.clone()]);
+    assert_eq!(pairs(last), [files(["main.crt", "main.crt"]), second]);
+
+    let logs = ["a", "b", "c"].map(|name| directory.join(format!("logs/{name}.example.error")));
+    assert!(logs.iter().all(|log| settings.log_files.contains(log)), "{:?}", settings.log_files);
+    let error_log = httpd.error_log();
+    assert!(settings.log_files.iter().any(|log| log == error_log.path()));
+    for pattern in ["hosts/*.conf", "later.conf"] {
+        assert!(settings.include_patterns.contains(&directory.join(pattern)), "{pattern}");
+    }
+    let module = Path::new("/usr/lib/apache2/modules/mod_ssl.so");
+    assert!(settings.module_files.iter().any(|file| file == module));
 }

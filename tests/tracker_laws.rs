@@ -436,6 +436,7 @@ impl Model {
             statuses,
             pid_file_left: false,
             resources: Resources::default(),
+            drift: gracekeeper::model::drift::DriftSample::default(),
         }
     }
 

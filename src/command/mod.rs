@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod demo;
+pub mod doctor;
 pub mod forget;
 pub mod history;
 pub mod metrics;

@@ -15,7 +15,7 @@ use crate::{
     clock,
     config::{
         Settings,
-        settings::{self, ErrorLogSetting},
+        settings::{self, ErrorLogSetting, TlsProbe},
     },
     exit::Exit,
     expose::{
@@ -26,7 +26,7 @@ use crate::{
     model::scoreboard::ShowRequests,
     observe::{
         inquiry::Calling, log_source::LogChoice, privileges, resources::Mounts,
-        scoreboard::ScoreboardReader, server::Target,
+        scoreboard::ScoreboardReader, served::ProbeWhen, server::Target,
     },
     version,
     watch::{Choices, Controls, Order, Readers, Wanted, Watch, WatchOptions},
@@ -91,13 +91,19 @@ fn warn_of_what_has_no_effect(settings: &Settings) {
     }
 }
 
-fn options(settings: &Settings) -> WatchOptions {
+/// What the watch is told by these settings.
+pub(super) fn options(settings: &Settings) -> WatchOptions {
     WatchOptions {
         interval: settings.watch.interval,
         restart_timeout: settings.limits.restart_timeout,
         servers: settings.servers.iter().map(wanted).collect(),
         ask_httpd: settings.watch.ask_httpd,
-        state_dir: state_dir(settings),
+        tls_probe: match settings.watch.tls_probe {
+            TlsProbe::OnChange => ProbeWhen::OnChange,
+            TlsProbe::Off => ProbeWhen::Off,
+            TlsProbe::Every(period) => ProbeWhen::Every(period),
+        },
+        state_dir: Some(state_dir(settings)),
         show_requests: match settings.web.show_requests {
             settings::ShowRequests::Off => ShowRequests::Off,
             settings::ShowRequests::Method => ShowRequests::Method,

@@ -9,7 +9,9 @@ use toml::de::DeTable;
 use super::{
     error::{Cause, Place, Problem},
     reload,
-    settings::{ErrorLogSetting, Flags, Limits, Paths, Server, Settings, ShowRequests, Watch, Web},
+    settings::{
+        ErrorLogSetting, Flags, Limits, Paths, Server, Settings, ShowRequests, TlsProbe, Watch, Web,
+    },
     typed::{Section, Sheet},
     value::{
         Fault, Typed, WordOr, absolute_path, argument, boolean, duration_between, fault, list_of,
@@ -77,9 +79,13 @@ fn watch(mut section: Section<'_, '_>) -> Watch {
     let state_dir = section.setting("state_dir", absolute_path, state_dir);
     let ask_httpd = section.setting("ask_httpd", boolean, true);
     let probe = word_or(&["on-change", "off"], duration_between(seconds(1)..=24 * HOUR));
-    section.planned("tls_probe", probe, WordOr::Word("on-change"));
+    let tls_probe = match section.setting("tls_probe", probe, WordOr::Word("on-change")) {
+        WordOr::Other(period) => TlsProbe::Every(period),
+        WordOr::Word("off") => TlsProbe::Off,
+        WordOr::Word(_) => TlsProbe::OnChange,
+    };
     section.finish();
-    Watch { interval, state_dir, ask_httpd }
+    Watch { interval, state_dir, ask_httpd, tls_probe }
 }
 
 fn web(mut section: Section<'_, '_>) -> ShowRequests {

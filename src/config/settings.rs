@@ -67,6 +67,20 @@ pub struct Watch {
     pub state_dir: PathBuf,
     /// Whether httpd may be asked about its own configuration.
     pub ask_httpd: bool,
+    /// When its listeners are asked for the certificates that they serve.
+    pub tls_probe: TlsProbe,
+}
+
+/// `tls_probe` of `[watch]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsProbe {
+    /// Whenever another certificate may be served than before.
+    #[default]
+    OnChange,
+    /// Never.
+    Off,
+    /// Then too, and each certificate once a period of 1 s to 24 h.
+    Every(Duration),
 }
 
 /// One `[[server]]`, or what `--httpd.pid-file` names.

@@ -4,6 +4,7 @@ use std::{
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use hyper::Uri;
@@ -11,7 +12,11 @@ use proptest::prelude::*;
 use rustix::process::geteuid;
 
 use super::{
-    Flags, Settings, error::ConfigError, settings::ErrorLogSetting, show, web::ListenAddress,
+    Flags, Settings,
+    error::ConfigError,
+    settings::{ErrorLogSetting, TlsProbe},
+    show,
+    web::ListenAddress,
 };
 
 fn load(text: &str, flags: Flags) -> Result<Settings, ConfigError> {
@@ -116,6 +121,22 @@ fn every_key_of_the_contract_is_known() {
     assert_eq!((&other.status_url, &other.arguments), (&None, &None));
     assert_eq!(settings.watch.state_dir, Path::new("/var/lib/gracekeeper"));
     assert!(settings.watch.ask_httpd);
+    assert_eq!(settings.watch.tls_probe, TlsProbe::Every(Duration::from_secs(3600)));
+}
+
+#[test]
+fn when_listeners_are_asked_for_their_certificates_may_be_said() {
+    for (text, expected) in [
+        ("", TlsProbe::OnChange),
+        ("watch.tls_probe = \"on-change\"", TlsProbe::OnChange),
+        ("watch.tls_probe = \"off\"", TlsProbe::Off),
+        ("watch.tls_probe = \"1s\"", TlsProbe::Every(Duration::from_secs(1))),
+        ("watch.tls_probe = \"24h\"", TlsProbe::Every(Duration::from_secs(86_400))),
+    ] {
+        let settings = accepted(text);
+        assert_eq!(settings.watch.tls_probe, expected, "{text}");
+        assert_eq!(settings.without_effect, [""; 0], "{text}");
+    }
 }
 
 #[test]
@@ -213,6 +234,10 @@ fn each_wrong_value_of_watching_is_named_with_its_line_and_key() {
         (
             "[watch]\ntls_probe = \"never\"",
             "2: watch.tls_probe: must be \"on-change\", \"off\" or a duration such as \"1s\", is \"never\"",
+        ),
+        (
+            "[watch]\ntls_probe = \"25h\"",
+            "2: watch.tls_probe: must be \"on-change\", \"off\" or between 1s and 24h, is 25h",
         ),
         ("watch = 1", "1: watch: must be a table, [watch], is the integer 1"),
         (

@@ -8,7 +8,7 @@ use std::{
 };
 
 /// As many files as are kept; a host with more has one for each of its customers.
-pub const MOST: usize = 20_000;
+pub const MOST: usize = 50_000;
 
 /// What is read of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

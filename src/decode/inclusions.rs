@@ -37,7 +37,9 @@ pub fn inclusions(printed: &[u8]) -> Option<Inclusions> {
     // What comes before the main configuration is told as if something had included it.
     let nothing = Inclusion { line: 0, path: PathBuf::new(), within: Vec::new() };
     let (mut open, mut before, mut count) = (vec![nothing], None, 0);
-    let lines = printed.split(|byte| *byte == b'\n').skip_while(|line| !line.starts_with(b"  "));
+    // Names of certificates are indented too.
+    let is_first = |line: &[u8]| line.starts_with(b"  ") && line.trim_ascii().starts_with(b"(");
+    let lines = printed.split(|byte| *byte == b'\n').skip_while(|line| !is_first(line));
     for line in lines.take_while(|line| line.starts_with(b"  ")) {
         let (depth, inclusion) = inclusion(line)?;
         count += 1;

@@ -2,8 +2,12 @@
 
 pub mod base_arguments;
 pub mod build_settings;
+pub mod callers;
+pub mod certificate;
+pub mod certificate_list;
 pub mod cgroup;
 pub mod command_line;
+pub mod descriptor_flags;
 pub mod descriptor_limit;
 pub mod directives;
 pub mod error_log;
@@ -16,11 +20,15 @@ pub mod modules;
 pub mod netstat;
 pub mod number;
 pub mod pass_phrase_dialog;
+mod pem;
 pub mod pid_file;
+pub mod private_key;
 pub mod process_memory;
 pub mod process_stat;
 pub mod run_configuration;
 pub mod scoreboard;
+pub mod server_path;
 pub mod server_status;
 pub mod socket_diagnosis;
 pub mod sysvipc;
+pub mod unit_file;

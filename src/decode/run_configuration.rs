@@ -116,10 +116,14 @@ fn error_log(value: &[u8]) -> Option<ErrorLogPlace> {
         return Some(ErrorLogPlace::Syslog);
     }
     let path = absolute(value)?;
+    Some(if is_stream(&path) { ErrorLogPlace::Stream } else { ErrorLogPlace::File(path) })
+}
+
+/// A device or a descriptor of httpd's own.
+pub(super) fn is_stream(path: &Path) -> bool {
     let streams = ["null", "stdin", "stdout", "stderr", "tty", "console", "fd"];
-    let is_stream = path.starts_with("/proc")
-        || streams.iter().any(|stream| path.starts_with(Path::new("/dev").join(stream)));
-    Some(if is_stream { ErrorLogPlace::Stream } else { ErrorLogPlace::File(path) })
+    path.starts_with("/proc")
+        || streams.iter().any(|stream| path.starts_with(Path::new("/dev").join(stream)))
 }
 
 #[cfg(test)]

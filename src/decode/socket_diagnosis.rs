@@ -20,6 +20,20 @@ const DUMP: u16 = 0x301;
 const TCP: u8 = 6;
 /// `TCP_LISTEN`.
 const LISTEN: u8 = 10;
+/// The other states, as `net/tcp_states.h` has them.
+const ESTABLISHED: u8 = 1;
+const SYN_RECEIVED: u8 = 3;
+const FIN_WAIT_1: u8 = 4;
+const FIN_WAIT_2: u8 = 5;
+const CLOSE_WAIT: u8 = 8;
+/// The states of a socket that listens.
+pub const LISTENING: u32 = 1 << LISTEN;
+/// The states of a connection that [`connections`] counts.
+pub const CONNECTED: u32 = (1 << ESTABLISHED)
+    | (1 << SYN_RECEIVED)
+    | (1 << FIN_WAIT_1)
+    | (1 << FIN_WAIT_2)
+    | (1 << CLOSE_WAIT);
 /// `INET_DIAG_SKMEMINFO`.
 const SOCKET_MEMORY: u16 = 7;
 /// The place of `SK_MEMINFO_DROPS` in it, which kernels before 4.12 do not tell.
@@ -68,13 +82,24 @@ pub fn request(family: Family, serial: u32) -> [u8; REQUEST] {
         Family::V6 => 10,
     };
     let header = [&72u32.to_ne_bytes()[..], &BY_FAMILY.to_ne_bytes(), &DUMP.to_ne_bytes()];
-    let states = 1u32 << LISTEN;
     let serial = serial.to_ne_bytes();
     let wanted = [family, TCP, 1 << (SOCKET_MEMORY - 1), 0];
     let parts = [header.concat(), serial.into(), vec![0; 4], wanted.into()];
     let mut request = [0; REQUEST];
-    for (to, from) in request.iter_mut().zip(parts.concat().into_iter().chain(states.to_ne_bytes()))
+    for (to, from) in
+        request.iter_mut().zip(parts.concat().into_iter().chain(LISTENING.to_ne_bytes()))
     {
+        *to = from;
+    }
+    request
+}
+
+/// Asks for the sockets of one port only, in these states: bits that count from 1, as the kernel's.
+#[must_use]
+pub fn request_at(family: Family, serial: u32, port: u16, states: u32) -> [u8; REQUEST] {
+    let mut request = request(family, serial);
+    let changed = states.to_ne_bytes().into_iter().chain(port.to_be_bytes());
+    for (to, from) in request.iter_mut().skip(HEADER + 4).zip(changed) {
         *to = from;
     }
     request
@@ -83,9 +108,38 @@ pub fn request(family: Family, serial: u32) -> [u8; REQUEST] {
 /// Reads one datagram of the answer to the request of this serial number, and adds the sockets that
 /// it tells of. `None`: the answer goes on.
 pub fn answer(
-    mut datagram: &[u8],
+    datagram: &[u8],
     serial: u32,
     found: &mut Vec<Diagnosed>,
+) -> Result<Option<End>, Broken> {
+    each(datagram, serial, |body| {
+        found.extend(listening(body)?);
+        Ok(())
+    })
+}
+
+/// Reads one datagram as [`answer`] does, and counts the connections among its sockets that
+/// somebody may be busy with.
+pub fn connections(datagram: &[u8], serial: u32, count: &mut u64) -> Result<Option<End>, Broken> {
+    each(datagram, serial, |body| {
+        let state = body.get(1).copied().ok_or(Broken)?;
+        let is_open = u32_at(body, MESSAGE - 4).ok_or(Broken)? != 0;
+        *count += u64::from(match state {
+            // One that nobody accepted yet belongs to nobody, either.
+            ESTABLISHED | SYN_RECEIVED | CLOSE_WAIT => true,
+            // httpd lingers, which holds a worker of some MPMs; later only the kernel waits.
+            FIN_WAIT_1 | FIN_WAIT_2 => is_open,
+            _ => false,
+        });
+        Ok(())
+    })
+}
+
+/// Reads the sockets of one datagram.
+fn each(
+    mut datagram: &[u8],
+    serial: u32,
+    mut socket: impl FnMut(&[u8]) -> Result<(), Broken>,
 ) -> Result<Option<End>, Broken> {
     while !datagram.is_empty() {
         let length = usize::try_from(u32_at(datagram, 0).ok_or(Broken)?).map_err(|_| Broken)?;
@@ -95,7 +149,7 @@ pub fn answer(
         if of == serial {
             match kind {
                 DONE | ERROR => return Ok(Some(end(kind, body)?)),
-                BY_FAMILY => found.extend(listening(body)?),
+                BY_FAMILY => socket(body)?,
                 _ => {}
             }
         }
@@ -247,5 +301,42 @@ mod tests {
         }
         assert_eq!(drops(&[0, 0, 7, 0]), None);
         assert_eq!(answer(&message(BY_FAMILY, 1, &[7; 72]), 1, &mut Vec::new()), Err(Broken));
+    }
+
+    #[test]
+    fn a_request_of_one_port_names_it_and_the_states() {
+        let bytes = request_at(Family::V4, 7, 443, CONNECTED);
+        assert_eq!(bytes[..20], request(Family::V4, 7)[..20]);
+        assert_eq!(u32_at(&bytes, 20), Some(0b1_0011_1010));
+        assert_eq!(bytes[24..26], [1, 187]);
+        assert!(bytes[26..].iter().all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn connections_are_counted_while_somebody_may_be_busy_with_them() {
+        let orphan = |state: u8| {
+            let mut body = socket(2, state, &[127, 0, 0, 1]);
+            body[MESSAGE - 4..].fill(0);
+            body
+        };
+        let count = |bodies: &[Vec<u8>]| {
+            let messages: Vec<Vec<u8>> =
+                bodies.iter().map(|body| message(BY_FAMILY, 9, body)).collect();
+            let mut count = 0;
+            connections(&messages.concat(), 9, &mut count).map(|_| count)
+        };
+        let open: Vec<_> = (0..=12).map(|state| socket(2, state, &[127, 0, 0, 1])).collect();
+        assert_eq!(count(&open), Ok(5));
+        let orphans: Vec<_> = (0..=12).map(orphan).collect();
+        assert_eq!(count(&orphans), Ok(3), "established, not yet accepted, and half closed");
+        assert_eq!(count(&[vec![2, 1, 0, 0]]), Err(Broken));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>, serial: u32) {
+            let _ = answer(&bytes, serial, &mut Vec::new());
+            let _ = connections(&bytes, serial, &mut 0);
+        }
     }
 }

@@ -5,6 +5,7 @@
 use serde::{Serialize, Serializer};
 
 use super::{
+    drift::{self, ShownCertificate, ShownOwed},
     headroom::{self, ShownFit},
     last_restart::LastRestart,
     metrics::ServerView,
@@ -12,6 +13,7 @@ use super::{
 use crate::{
     model::{
         build::HttpdBuild,
+        drift::CertificateSource,
         event::{FailureReason, RestartType},
         hang::{Dialog, HangCause},
         journal::{Origin, Outcome, rfc3339, seconds},
@@ -103,6 +105,12 @@ struct Server<'a> {
     stragglers: Option<Vec<Straggler<'a>>>,
     #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     headroom: std::collections::BTreeMap<&'static str, ShownFit>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    config_valid: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owed: Option<Vec<ShownOwed>>,
+    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    certificates: std::collections::BTreeMap<CertificateSource, ShownCertificate>,
     sources: Vec<Witness>,
 }
 
@@ -212,6 +220,9 @@ fn server<'a>(view: &'a StatusView<'a>, now: Moment) -> Server<'a> {
         generations: generations(view),
         stragglers: stragglers(view, now),
         headroom: headroom::shown(it),
+        config_valid: it.drift.config_valid,
+        owed: drift::owed(&it.drift),
+        certificates: drift::certificates(&it.drift),
         sources: sources(view),
     }
 }
@@ -426,6 +437,42 @@ mod tests {
         assert_eq!(shown["servers"][0]["restart"], restart);
         let prompt = json!({"since": "2026-11-22T10:32:13.001000Z", "dialog": "exec"});
         assert_eq!(shown["servers"][0]["passphrase_prompt"], prompt);
+    }
+
+    #[test]
+    fn what_is_owed_is_told_with_the_restart_that_pays_it() {
+        use crate::{
+            model::{drift::Reason, files::Digest, tls::Certificate, tls::KeyAlgorithm},
+            track::drift::{CertificateDates, Drift, Owed},
+        };
+        let most_urgent = Certificate {
+            begins: after(1000).wall,
+            ends: after(9000).wall,
+            fingerprint: Digest::default(),
+            algorithm: KeyAlgorithm::Ecdsa,
+        };
+        let dates = CertificateDates { most_urgent, earliest_end: after(8000).wall };
+        let drift = Drift {
+            owed: BTreeMap::from([
+                (Reason::Config, Owed::Nothing),
+                (Reason::Certificate, Owed::Since(Some(after(2000).wall))),
+                (Reason::Limits, Owed::Since(None)),
+            ]),
+            config_valid: Some(true),
+            certificates: BTreeMap::from([(CertificateSource::Served, dates)]),
+            ..Drift::default()
+        };
+        let assessment = ServerAssessment { drift, ..ServerAssessment::default() };
+        let tally = Tally::default();
+        let shown = parsed(view(&assessment, &tally));
+        let owed = json!([
+            {"reason": "certificate", "since": "2026-11-22T10:32:14.000000Z", "kind": "graceful"},
+            {"reason": "limits", "kind": "full"}]);
+        assert_eq!(shown["servers"][0]["owed"], owed);
+        assert_eq!(shown["servers"][0]["config_valid"], json!(true));
+        let served = json!({"begins": "2026-11-22T10:32:13.000000Z",
+            "ends": "2026-11-22T10:32:21.000000Z", "earliest_end": "2026-11-22T10:32:20.000000Z"});
+        assert_eq!(shown["servers"][0]["certificates"], json!({"served": served}));
     }
 
     #[test]

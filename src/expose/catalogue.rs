@@ -4,6 +4,7 @@
 
 use crate::{
     model::{
+        drift::{CertificateSource, Reason},
         event::{DrainOutcome, ExitReason, FailureReason, RestartType, StopType},
         headroom::{Owner, Pressure, Resource, Role},
         log::{LogCode, LogLevel},
@@ -85,6 +86,8 @@ const RESOURCE: Label = Label { name: "resource", values: Resource::words };
 const STALLED: Label = Label { name: "resource", values: Pressure::words };
 const OWNER: Label = Label { name: "owner", values: Owner::words };
 const LISTENER: Label = open("listener");
+const OWED: Label = Label { name: "reason", values: Reason::words };
+const CERTIFICATE: Label = Label { name: "source", values: CertificateSource::words };
 const UNWATCHED_FOR: Label = Label { name: "reason", values: || vec!["namespace", "limit"] };
 const UP_OR_DOWN: Label = Label { name: "state", values: || vec!["up", "down"] };
 
@@ -209,6 +212,8 @@ catalogue! {
     SHM_SEGMENTS "httpd_sysv_shm_segments" Kind::Gauge, [SERVER, OWNER];
     /// Most System V semaphore arrays that the IPC namespace may have (SEMMNI).
     SEMAPHORES_LIMIT "httpd_sysv_semaphore_arrays_limit" Kind::Gauge, [SERVER];
+    /// Descriptors of log files that have another name now, or none.
+    ROTATED_LOGS "httpd_rotated_log_fds" Kind::Gauge, [SERVER, ROLE];
     /// Listening sockets.
     LISTENERS "httpd_listeners" Kind::Gauge, [SERVER];
     /// Listening sockets that a restart closed and opened anew: connections were refused.
@@ -225,6 +230,8 @@ catalogue! {
     PRESSURE "httpd_pressure_stalled_seconds_total" Kind::Counter, [SERVER, STALLED];
     /// Hottest sensor in the last restart.
     PEAK_TEMPERATURE "httpd_restart_peak_temperature_celsius" Kind::Gauge, [SERVER];
+    /// GracefulShutdownTimeout of the running configuration, where it is set.
+    SHUTDOWN_TIMEOUT "httpd_graceful_shutdown_timeout_seconds" Kind::Gauge, [SERVER];
     /// Lines of the error log that have a code, by code: those that restarts, stops, exhaustion and
     /// crashes are told by.
     LOG_EVENTS "httpd_error_log_events_total" Kind::Counter, [SERVER, CODE];
@@ -237,6 +244,28 @@ catalogue! {
     PROMPT_PENDING "httpd_passphrase_prompt_pending" Kind::Gauge, [SERVER];
     /// Since when httpd waits for a key's pass phrase.
     PROMPT_START "httpd_passphrase_prompt_start_timestamp_seconds" Kind::Gauge, [SERVER];
+    /// Files of private keys that are encrypted.
+    KEYS_ENCRYPTED "httpd_tls_keys_encrypted" Kind::Gauge, [SERVER];
+    /// An encrypted key is new or changed since it was loaded: a restart now would ask for its pass
+    /// phrase.
+    WOULD_PROMPT "httpd_restart_would_prompt" Kind::Gauge, [SERVER];
+    /// When the certificate ends that has the least share of its life left.
+    CERTIFICATE_EXPIRY "httpd_tls_certificate_expiry_timestamp_seconds" Kind::Gauge, [SERVER, CERTIFICATE];
+    /// When the certificate began that has the least share of its life left.
+    CERTIFICATE_START "httpd_tls_certificate_start_timestamp_seconds" Kind::Gauge, [SERVER, CERTIFICATE];
+    /// When the certificate ends that ends first.
+    CERTIFICATE_EARLIEST_EXPIRY "httpd_tls_certificate_earliest_expiry_timestamp_seconds" Kind::Gauge, [SERVER, CERTIFICATE];
+    /// httpd accepts its configuration as it is on disk; absent where it cannot be asked.
+    CONFIG_VALID "httpd_config_valid" Kind::Gauge, [SERVER];
+    /// The loaded configuration as a number, which is equal on equal hosts.
+    CONFIG_HASH "httpd_config_hash" Kind::Gauge, [SERVER];
+    /// What lies on disk is not what was loaded; limits, binary, module and library need a full
+    /// restart.
+    RESTART_REQUIRED "httpd_restart_required" Kind::Gauge, [SERVER, OWED];
+    /// When what is not loaded was changed.
+    RESTART_REQUIRED_SINCE "httpd_restart_required_since_timestamp_seconds" Kind::Gauge, [SERVER, OWED];
+    /// Programs, modules and files of the configuration that others than root can write.
+    INSECURE_PATHS "httpd_insecure_paths" Kind::Gauge, [SERVER];
     /// Version and build of gracekeeper.
     BUILD_INFO "gracekeeper_build_info" Kind::Gauge, [open("version"), open("revision"), open("rustc")];
     /// Connections that found a full accept queue in gracekeeper's network namespace.

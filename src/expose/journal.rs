@@ -212,6 +212,8 @@ impl Scribe {
             | Event::ChildrenStarted { .. }
             | Event::ChildExited { .. }
             | Event::Overlapped { .. }
+            | Event::Owed { .. }
+            | Event::Paid { .. }
             | Event::LogRead(_)
             | Event::Contradicted(_) => trouble(now, event)?,
         };
@@ -366,6 +368,7 @@ mod tests {
     use crate::{
         decode::journal::entry,
         model::{
+            drift::Reason,
             event::{Contradiction, DrainOutcome, ExitReason, FailureReason},
             hang::PromptOutcome,
             process::{Pid, ProcessId},
@@ -674,6 +677,8 @@ mod tests {
             (0_u64..9000).prop_map(appeared),
             any_of(ExitReason::ALL).prop_map(|reason| Event::ChildExited { reason }),
             any_of(Contradiction::ALL).prop_map(Event::Contradicted),
+            any_of(Reason::ALL).prop_map(|reason| Event::Owed { reason, since: None }),
+            any_of(Reason::ALL).prop_map(|reason| Event::Paid { reason }),
             (any::<i32>(), at()).prop_map(|(number, at)| Event::DrainBegan {
                 generation: Generation::new(number),
                 at

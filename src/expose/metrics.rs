@@ -1,5 +1,6 @@
 //! The exposition: what is believed, in Prometheus' text format 0.0.4.
 
+mod drift;
 mod headroom;
 
 use std::collections::BTreeMap;
@@ -87,6 +88,7 @@ pub fn render(servers: &[ServerView<'_>], own: &OwnView<'_>) -> Vec<u8> {
     for server in servers {
         assessment(&mut page, server);
         headroom::headroom(&mut page, server.name, &server.assessment.headroom);
+        drift::drift(&mut page, server.name, &server.assessment.drift);
         tally(&mut page, server);
         sources(&mut page, server);
     }

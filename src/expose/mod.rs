@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod catalogue;
+mod drift;
 mod headroom;
 pub mod journal;
 pub mod last_restart;

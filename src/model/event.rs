@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use super::{
+    drift::Reason,
     exhaustion::Exhaustion,
     hang::{Dialog, HangCause, PromptOutcome},
     label::closed_set,
     log::LogReport,
     process::ProcessId,
     scoreboard::Generation,
-    time::Moment,
+    time::{Moment, Timestamp},
 };
 
 closed_set! {
@@ -245,6 +246,18 @@ pub enum Event {
     Overlapped {
         /// For how long.
         lasted: Duration,
+    },
+    /// What lies on disk is not what was loaded.
+    Owed {
+        /// What it is.
+        reason: Reason,
+        /// The change's own time, where that is known.
+        since: Option<Timestamp>,
+    },
+    /// What lies on disk is what was loaded again.
+    Paid {
+        /// What it was.
+        reason: Reason,
     },
     /// The error log was read.
     LogRead(LogReport),

@@ -1,8 +1,10 @@
 //! Values: what was seen and what is believed. Nothing here can fail, wait or read.
 
 pub mod build;
+pub mod drift;
 pub mod event;
 pub mod exhaustion;
+pub mod files;
 pub mod hang;
 pub mod headroom;
 pub mod journal;
@@ -18,4 +20,5 @@ pub mod snapshot;
 pub mod source;
 pub mod straggler;
 pub mod time;
+pub mod tls;
 pub mod waiting;

@@ -1,8 +1,8 @@
 //! What httpd's configuration says of children, listeners and logs: what a restart will make of it.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc};
 
-use super::time::Timestamp;
+use super::{time::Timestamp, tls::TlsHost};
 
 /// As the files are now; `None` is what they do not say, so that httpd's own default holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,6 +36,23 @@ pub struct ServerSettings {
     /// The kinds of mutexes that are semaphores, or may be; `None` where that is not known. How many
     /// arrays each makes is the module's affair: of `proxy-balancer-shm` it is one a balancer.
     pub mutexes: Option<BTreeMap<Vec<u8>, Mechanism>>,
+    /// The names of log files, absolute: not piped ones, nor those that are handed on. Whether all
+    /// are there tells `logs_are_partial`.
+    pub log_files: Arc<[PathBuf]>,
+    /// What `Include` and `IncludeOptional` name: absolute, with wildcards.
+    pub include_patterns: Arc<[PathBuf]>,
+    /// The files of `LoadModule` and `LoadFile`, absolute.
+    pub module_files: Arc<[PathBuf]>,
+    /// Hosts that speak TLS.
+    pub tls_hosts: Arc<[TlsHost]>,
+    /// Hosts, certificates or keys may be more or less than is named.
+    pub tls_is_partial: bool,
+    /// Every certificate file that httpd itself names, absolute; `None` where it does not tell.
+    pub certificates: Option<Arc<[PathBuf]>>,
+    /// `GracefulShutdownTimeout`, in seconds.
+    pub graceful_shutdown_timeout: Option<u32>,
+    /// `ListenBacklog`.
+    pub listen_backlog: Option<u32>,
     /// When the last of the files changed, or was added or removed; `None` where that is not known.
     pub changed: Option<Timestamp>,
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    drift::DriftSample,
     log::LogReport,
     process::{Child, ExitStatus, ProcessId, ProcessTable},
     resources::Resources,
@@ -98,6 +99,8 @@ pub struct ServerSnapshot {
     pub pid_file_left: bool,
     /// What was seen of memory, descriptors, limits and sockets.
     pub resources: Resources,
+    /// What was seen of files and of what httpd holds of them.
+    pub drift: DriftSample,
 }
 
 impl<T> Part<T> {

@@ -19,8 +19,12 @@ closed_set! {
         FdLinks = "fd_links",
         /// Listening sockets, from the kernel's socket diagnosis.
         Sockets = "sockets",
+        /// The files that the server is loaded from.
+        Files = "files",
         /// The parent's cgroups.
         Cgroup = "cgroup",
+        /// Handshakes with the server's own listeners.
+        TlsProbe = "tls_probe",
     }
 }
 

@@ -1,26 +1,41 @@
 //! When httpd is asked about its configuration, and what it said last.
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+mod allowance;
+mod edition;
 
+use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
+
+use self::{
+    allowance::Allowance,
+    edition::{Edition, are_alike},
+};
 use super::{
-    asked::{Answer, AskError, Asked, Asker, Changes, ErrorLogPlace, Question},
+    asked::{self, Answer, AskError, Asked, Asker, ErrorLogPlace, Question},
+    main_configuration,
+    process_table::ProcessTable,
     scoreboard::ScoreboardReader,
 };
-use crate::model::{
-    build::HttpdBuild, process::ProcessId, settings::ServerSettings, source::Why, time::Moment,
+use crate::{
+    clock,
+    decode::command_line::command_line,
+    model::{
+        build::HttpdBuild,
+        files::{Digest, FileList, FileSightings},
+        process::ProcessId,
+        settings::ServerSettings,
+        source::Why,
+        time::Moment,
+    },
 };
 
 /// A parent this young is still busy with its children. One that serves has read its configuration.
 const STARTED_WITHIN: Duration = Duration::from_millis(300);
 /// Where one parent follows another, not each is asked.
 const PARENTS_APART: Duration = Duration::from_secs(1);
-/// A configuration that somebody is writing changes all the time, and each question is a configtest.
-const ASKED_AT_MOST_EVERY: Duration = Duration::from_secs(10);
-/// The first change after a quiet time is asked about sooner; and what a restart reads may be what
-/// holds it up.
-const ASKED_IN_HASTE_EVERY: Duration = Duration::from_secs(1);
 /// Why httpd does not answer may be mended without a trace.
 const TRIED_AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// What it finds wrong is rarely mended elsewhere than in its files: a directory that is missing.
+const REFUSED_AGAIN_AFTER: Duration = Duration::from_secs(600);
 
 /// What an operator told of how httpd is called; `None`: as the parent was.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +48,15 @@ pub struct Calling {
     pub environment_file: Option<PathBuf>,
 }
 
+/// What is watched of a server that may not be asked for its files: its main configuration, as its
+/// command line has it.
+#[must_use]
+pub fn presumed(table: &ProcessTable, parent: ProcessId) -> Option<FileList> {
+    let line = command_line(&table.command_line(parent.pid).ok()?);
+    let configuration = vec![main_configuration::path(&line)?];
+    Some(FileList { configuration, is_partial: true, ..FileList::default() })
+}
+
 /// Asks one server about itself.
 #[derive(Debug)]
 pub struct Inquiry {
@@ -40,19 +64,26 @@ pub struct Inquiry {
     calling: Calling,
     /// Of whom and when it was last asked.
     asked: Option<(ProcessId, Moment)>,
-    /// How long after the one before.
-    apart: Option<Duration>,
+    allowance: Allowance,
     /// No answer has come yet.
     open: bool,
     told: Option<Result<Option<ErrorLogPlace>, Why>>,
-    changes: Option<Changes>,
-    compared: Option<Moment>,
+    /// The files that are watched.
+    files: Option<Arc<FileList>>,
+    /// Programs and libraries that only the parent's mappings tell of.
+    mapped: Arc<[PathBuf]>,
+    /// As they were sighted last.
+    edition: Option<Edition>,
+    /// The edition that the last answer is about; `None` while that is not settled.
+    answered: Option<Digest>,
+    /// Whether httpd would read the configuration that it was asked about, and who was asked.
+    valid: Option<(ProcessId, bool)>,
     /// Why it said nothing, in words.
     failure: Option<String>,
+    /// When it is asked again even if nothing changes.
+    tried_again: Option<Moment>,
     /// No pass phrase is asked for through a pipe.
     has_no_pipe_dialog: bool,
-    /// A restart is in progress.
-    restarting: bool,
     /// The parent that told what it is made of.
     build: Option<(ProcessId, HttpdBuild)>,
     /// What the configuration on disk said, and the parent that was asked.
@@ -62,19 +93,22 @@ pub struct Inquiry {
 impl Inquiry {
     /// A server that was not asked; `server` is its number.
     #[must_use]
-    pub const fn new(server: usize, calling: Calling) -> Self {
+    pub fn new(server: usize, calling: Calling) -> Self {
         Self {
             server,
             calling,
             asked: None,
-            apart: None,
+            allowance: Allowance::default(),
             open: false,
             told: None,
-            changes: None,
-            compared: None,
+            files: None,
+            mapped: Arc::default(),
+            edition: None,
+            answered: None,
+            valid: None,
             failure: None,
+            tried_again: None,
             has_no_pipe_dialog: false,
-            restarting: false,
             build: None,
             settings: None,
         }
@@ -95,9 +129,43 @@ impl Inquiry {
         self.settings.as_ref().filter(|(whom, _)| *whom == parent).map(|(_, settings)| settings)
     }
 
-    /// Whether a restart is in progress.
-    pub const fn note_restart(&mut self, restarting: bool) {
-        self.restarting = restarting;
+    /// The files that are to be watched; `None` before httpd told of any.
+    #[must_use]
+    pub const fn files(&self) -> Option<&Arc<FileList>> {
+        self.files.as_ref()
+    }
+
+    /// Takes a list of files where httpd did not tell of any.
+    pub fn presume(&mut self, list: FileList) {
+        if self.files.is_none() {
+            self.watch(list);
+        }
+    }
+
+    /// Takes what the parent has mapped: programs and libraries are watched too.
+    pub fn note_mapped(&mut self, programs: Arc<[PathBuf]>) {
+        if self.mapped != programs {
+            self.mapped = programs;
+            if let Some(list) = self.files.clone() {
+                self.watch(FileList::clone(&list));
+            }
+        }
+    }
+
+    /// Takes what was sighted of the files.
+    pub fn note_files(&mut self, sightings: &FileSightings) {
+        if self.files.as_ref().is_some_and(|list| are_alike(list, &sightings.list)) {
+            self.edition = Some(Edition::of(sightings));
+        }
+    }
+
+    /// What httpd says of the configuration as it is on disk, if this parent was asked and all
+    /// that httpd would read may be read.
+    #[must_use]
+    pub fn config_valid(&self, parent: ProcessId) -> Option<bool> {
+        let (_, valid) = self.valid.filter(|(whom, _)| *whom == parent)?;
+        let hides = self.edition.is_some_and(|edition| edition.hides);
+        (!valid || !hides).then_some(valid)
     }
 
     /// Where httpd says that its error log is, or why it does not; `None` before it was asked.
@@ -136,7 +204,18 @@ impl Inquiry {
     /// Nobody may be asked; once that is allowed again, it is as if nobody had been.
     pub fn forbid(&mut self) {
         let calling = std::mem::take(&mut self.calling);
-        *self = Self { told: Some(Err(Why::Permission)), ..Self::new(self.server, calling) };
+        let files = self.files.take().map(|list| {
+            // Others may have come since it was told.
+            let is_known = list.is_partial;
+            if is_known {
+                list
+            } else {
+                Arc::new(FileList { is_partial: true, ..FileList::clone(&list) })
+            }
+        });
+        let told = Some(Err(Why::Permission));
+        let (mapped, edition) = (Arc::clone(&self.mapped), self.edition);
+        *self = Self { told, files, mapped, edition, ..Self::new(self.server, calling) };
     }
 
     /// Asks, if the parent is another one or its configuration has changed.
@@ -144,16 +223,15 @@ impl Inquiry {
         &mut self,
         at: Moment,
         parent: ProcessId,
-        interval: Duration,
         asker: &Asker,
         scoreboards: &mut ScoreboardReader,
     ) {
         let young = at < self.asks_from(at, parent);
         let open = self.open && self.asked.is_some_and(|(whom, _)| whom == parent);
-        if open || young || !self.is_due(at, parent, interval) {
+        if open || young || !self.is_due(at, parent) {
             return;
         }
-        self.apart = self.asked.map(|(_, asked)| at.since(asked));
+        self.allowance.spend(at);
         self.asked = Some((parent, at));
         self.open = true;
         let Calling { program, arguments, environment_file } = self.calling.clone();
@@ -179,33 +257,16 @@ impl Inquiry {
             return Ok(None);
         }
         self.open = false;
+        self.answered = None;
+        self.tried_again = None;
+        let (now, asked) = (clock::now(), self.asked.map(|(_, asked)| asked));
+        self.allowance.rest(now, asked.map_or(Duration::ZERO, |asked| now.since(asked)));
         match said.result {
-            Ok(Answer {
-                error_log,
-                pid_file,
-                includes,
-                has_no_pipe_dialog,
-                settings,
-                mut build,
-                at,
-                ..
-            }) => {
-                self.settings = settings.map(|settings| (said.parent, settings));
-                self.has_no_pipe_dialog = has_no_pipe_dialog;
-                build.openssl = self.build(said.parent).and_then(|build| build.openssl.clone());
-                self.build = Some((said.parent, build));
-                self.changes = Some(Changes::since(at.wall, &includes));
-                self.told = Some(Ok(error_log));
-                self.failure = None;
-                Ok(pid_file)
-            }
+            Ok(answer) => Ok(self.take(said.parent, answer)),
             Err(error) => {
                 // What it was is not what is on disk now.
                 self.settings = None;
-                // A configuration that is broken is mended by another change.
-                if let (Some(changes), Some((_, asked))) = (&mut self.changes, self.asked) {
-                    changes.begin_anew(asked.wall);
-                }
+                self.refuse(said.parent, &error, now);
                 if self.told.is_none() {
                     self.told = Some(Err(error.why()));
                 }
@@ -216,24 +277,64 @@ impl Inquiry {
         }
     }
 
-    fn is_due(&mut self, at: Moment, parent: ProcessId, interval: Duration) -> bool {
+    fn take(&mut self, parent: ProcessId, answer: Answer) -> Option<PathBuf> {
+        let Answer { error_log, pid_file, has_no_pipe_dialog, settings, mut build, files, .. } =
+            answer;
+        self.settings = settings.map(|settings| (parent, settings));
+        self.has_no_pipe_dialog = has_no_pipe_dialog;
+        build.openssl = self.build(parent).and_then(|build| build.openssl.clone());
+        self.build = Some((parent, build));
+        self.watch(files);
+        self.valid = Some((parent, true));
+        self.told = Some(Ok(error_log));
+        self.failure = None;
+        pid_file
+    }
+
+    /// A configuration that is wrong is mended by another change, anything else by itself.
+    fn refuse(&mut self, parent: ProcessId, error: &AskError, now: Moment) {
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "most errors are not the configuration's"
+        )]
+        match error {
+            AskError::Failed { is_wrong, included, .. } if !included.is_empty() => {
+                let earlier = self.files.clone().unwrap_or_default();
+                let is_partial = self.files.as_ref().is_none_or(|list| list.is_partial);
+                self.watch(FileList { is_partial, ..asked::joined(&earlier, included) });
+                self.valid = is_wrong.then_some((parent, false));
+                self.tried_again = Some(now.after(REFUSED_AGAIN_AFTER));
+            }
+            _ => {
+                self.valid = None;
+                self.tried_again = Some(now.after(TRIED_AGAIN_AFTER));
+            }
+        }
+    }
+
+    /// What was sighted of another list says nothing of this one.
+    fn watch(&mut self, mut list: FileList) {
+        let more = self.mapped.iter().filter(|path| !list.programs.contains(path)).cloned();
+        let more: Vec<PathBuf> = more.collect();
+        list.programs.extend(more);
+        if self.files.as_ref().is_none_or(|known| !are_alike(known, &list)) {
+            self.edition = None;
+        }
+        if self.files.as_deref() != Some(&list) {
+            self.files = Some(Arc::new(list));
+        }
+    }
+
+    fn is_due(&mut self, at: Moment, parent: ProcessId) -> bool {
         let Some((whom, asked)) = self.asked else { return true };
-        let waited = at.since(asked);
-        if whom != parent {
+        if whom != parent || self.tried_again.is_some_and(|due| at >= due) {
             return true;
         }
-        if self.failure.is_some() && waited >= TRIED_AGAIN_AFTER {
-            return true;
+        let Some(edition) = self.edition else { return false };
+        if self.answered.is_none() && !edition.changed_between(asked.wall, clock::now().wall) {
+            self.answered = Some(edition.digest);
         }
-        let compared = self.compared.is_some_and(|last| at.since(last) < interval);
-        let was_soon = self.apart.is_some_and(|apart| apart < ASKED_AT_MOST_EVERY);
-        let hurries = self.restarting || !was_soon;
-        let apart = if hurries { ASKED_IN_HASTE_EVERY } else { ASKED_AT_MOST_EVERY };
-        if waited < apart || compared {
-            return false;
-        }
-        self.compared = Some(at);
-        self.changes.as_ref().is_some_and(Changes::have_come)
+        self.answered != Some(edition.digest) && self.allowance.permits(at)
     }
 }
 
@@ -242,7 +343,11 @@ mod tests {
     use super::*;
     use crate::{
         clock,
-        model::{process::Pid, time::Uptime},
+        model::{
+            files::{Content, FileSighting, Listing},
+            process::Pid,
+            time::{Timestamp, Uptime},
+        },
     };
 
     fn parent(number: i32) -> ProcessId {
@@ -264,8 +369,47 @@ mod tests {
             has_no_pipe_dialog: false,
             settings: None,
             build: HttpdBuild::default(),
+            files: FileList { configuration: vec!["/x.conf".into()], ..FileList::default() },
             at,
         }
+    }
+
+    /// What its files are, changed so long after the question.
+    fn sightings(inquiry: &Inquiry, content: u8, changed: i64) -> FileSightings {
+        let (_, asked) = inquiry.asked.unwrap();
+        let changed = asked.wall.as_micros() + changed * 1_000_000;
+        let file = FileSighting {
+            content: Content::Bytes(Digest([content; 16])),
+            changed: Some(Timestamp::from_micros(changed)),
+            modified: None,
+        };
+        FileSightings {
+            list: Arc::clone(inquiry.files().unwrap()),
+            files: [("/x.conf".into(), file)].into(),
+            ..FileSightings::default()
+        }
+    }
+
+    fn answered(at: Moment, whom: ProcessId) -> Inquiry {
+        let mut inquiry = asked_of(whom, at);
+        let said = Asked { server: 0, parent: whom, result: Ok(answer(at)) };
+        assert!(inquiry.hear(said).is_ok());
+        inquiry
+    }
+
+    fn seconds(at: Moment, seconds: u64) -> Moment {
+        at.after(Duration::from_secs(seconds))
+    }
+
+    fn wrong(parent: ProcessId) -> Asked {
+        let error = AskError::Failed {
+            program: "/httpd".into(),
+            status: std::process::ExitStatus::default(),
+            said: "Syntax error".to_owned(),
+            is_wrong: true,
+            included: vec!["/x.conf".into(), "/new.conf".into()],
+        };
+        Asked { server: 0, parent, result: Err(error) }
     }
 
     fn refusal(parent: ProcessId) -> Asked {
@@ -273,21 +417,81 @@ mod tests {
     }
 
     #[test]
-    fn a_httpd_that_does_not_answer_is_asked_again_when_its_files_change_or_after_a_minute() {
-        let (at, parent) = (clock::now(), parent(7));
-        // It has changed while httpd was asked.
-        let changed = tempfile::NamedTempFile::new().unwrap();
-        for (files, again) in [(vec![changed.path().to_owned()], true), (Vec::new(), false)] {
-            let mut inquiry = asked_of(parent, at);
-            inquiry.changes = Some(Changes::since(at.wall, &files));
-            assert!(matches!(inquiry.hear(refusal(parent)), Err(Some(_))), "news");
-            let interval = Duration::from_secs(1);
-            let mut is_due =
-                |seconds| inquiry.is_due(at.after(Duration::from_secs(seconds)), parent, interval);
-            assert_eq!((is_due(11), is_due(59)), (again, again));
-            assert!(is_due(60));
-            assert!(matches!(inquiry.hear(refusal(parent)), Err(None)), "the same again");
-        }
+    fn httpd_is_asked_once_of_each_edition_of_its_files() {
+        let (at, whom) = (clock::now(), parent(7));
+        let mut inquiry = answered(at, whom);
+        assert!(!inquiry.is_due(seconds(at, 1), whom), "nothing was sighted yet");
+        inquiry.note_files(&sightings(&inquiry, 1, -5));
+        assert!(!inquiry.is_due(seconds(at, 2), whom), "it is what was asked about");
+        inquiry.note_files(&sightings(&inquiry, 2, 3));
+        assert!(inquiry.is_due(seconds(at, 3), whom));
+        inquiry.note_files(&sightings(&inquiry, 1, 4));
+        assert!(!inquiry.is_due(seconds(at, 4), whom), "taken back");
+        let mut other = sightings(&inquiry, 2, 5);
+        other.list = Arc::default();
+        inquiry.note_files(&other);
+        assert!(!inquiry.is_due(seconds(at, 5), whom), "of another list");
+    }
+
+    #[test]
+    fn what_changed_while_httpd_was_asked_is_asked_about_again() {
+        let (at, whom) = (clock::now(), parent(7));
+        let mut inquiry = answered(at, whom);
+        inquiry.note_files(&sightings(&inquiry, 1, 0));
+        assert!(inquiry.is_due(seconds(at, 2), whom));
+    }
+
+    #[test]
+    fn a_configuration_is_wrong_until_its_files_change() {
+        let (at, whom) = (clock::now(), parent(7));
+        let mut inquiry = answered(at, whom);
+        assert_eq!(
+            (inquiry.config_valid(whom), inquiry.config_valid(parent(8))),
+            (Some(true), None)
+        );
+        inquiry.asked = Some((whom, at));
+        assert!(matches!(inquiry.hear(wrong(whom)), Err(Some(_))), "news");
+        assert_eq!(inquiry.config_valid(whom), Some(false));
+        let paths = ["/x.conf", "/new.conf"].map(PathBuf::from);
+        assert_eq!(inquiry.files().unwrap().configuration, paths, "what broke it is watched");
+        inquiry.note_files(&sightings(&inquiry, 2, -1));
+        assert!(!inquiry.is_due(seconds(at, 300), whom));
+        inquiry.note_files(&sightings(&inquiry, 1, 2));
+        assert!(inquiry.is_due(seconds(at, 300), whom));
+        inquiry.note_files(&sightings(&inquiry, 2, 3));
+        assert!(!inquiry.is_due(seconds(at, 300), whom));
+        assert!(inquiry.is_due(seconds(at, 601), whom), "what it needs may lie elsewhere");
+        assert!(matches!(inquiry.hear(wrong(whom)), Err(None)), "the same again");
+    }
+
+    #[test]
+    fn whether_it_is_valid_is_not_known_where_something_is_hidden_or_nobody_answers() {
+        let (at, whom) = (clock::now(), parent(7));
+        let mut inquiry = answered(at, whom);
+        let mut hidden = sightings(&inquiry, 1, -5);
+        let listing = Listing { content: Content::Unseen(Why::Permission), changed: None };
+        hidden.listings.insert("/hidden/*.conf".into(), listing);
+        inquiry.note_files(&hidden);
+        assert_eq!(inquiry.config_valid(whom), None);
+        inquiry.note_files(&sightings(&inquiry, 1, -5));
+        assert_eq!(inquiry.config_valid(whom), Some(true));
+        assert!(inquiry.hear(refusal(whom)).is_err());
+        assert_eq!(inquiry.config_valid(whom), None);
+        let again = inquiry.tried_again.unwrap();
+        assert!(inquiry.is_due(again, whom) && !inquiry.is_due(at, whom));
+    }
+
+    #[test]
+    fn what_is_mapped_is_watched_with_what_httpd_tells() {
+        let mut inquiry = answered(clock::now(), parent(7));
+        inquiry.note_files(&sightings(&inquiry, 1, -5));
+        inquiry.note_mapped(Arc::from([PathBuf::from("/lib/x.so")]));
+        assert_eq!(inquiry.files().unwrap().programs, [PathBuf::from("/lib/x.so")]);
+        assert!(inquiry.edition.is_some(), "the configuration is the same");
+        inquiry.forbid();
+        inquiry.presume(FileList::default());
+        let list = inquiry.files().unwrap();
+        assert!(list.is_partial && list.configuration == ["/x.conf"].map(PathBuf::from));
     }
 
     #[test]
@@ -324,6 +528,6 @@ mod tests {
         let mut inquiry = asked_of(parent, at);
         inquiry.forbid();
         assert_eq!(inquiry.error_log(), Some(&Err(Why::Permission)));
-        assert!(!inquiry.open && inquiry.is_due(at, parent, Duration::from_secs(1)));
+        assert!(!inquiry.open && inquiry.is_due(at, parent));
     }
 }

@@ -3,16 +3,20 @@
 //!
 //! A request is a process's identity, an answer its decoded scoreboard, the environment of one that
 //! has a scoreboard, in which namespaces it lives, how much memory it and its children use, the
-//! numbers of its sockets, how much shared memory it has, or a closed reason. The other side names no
-//! path and no address, but any process: nothing here knows which of them are httpd's. So the most
-//! that it can ask for is this: of requests the method and the path, never a query or a client; of
-//! every process its namespaces, program, socket numbers, sums of memory.
+//! numbers of its sockets, how much shared memory it has, the names of the programs that it runs and of
+//! the logs that it and its children write, or a closed reason. The other side names no path and no
+//! address, but any process: nothing here knows which of them are httpd's. So the most that it can
+//! ask for is this: of requests the method and the path, never a query or a client; of every process
+//! its namespaces, programs, socket numbers, sums of memory, and the names of files that it appends
+//! to.
 //!
 //! Others wait while one is answered, so none may take long, whatever its process did.
 
 mod board;
+mod mapped;
 mod mappings;
 mod memory;
+mod open_logs;
 mod shared_memory;
 mod sockets;
 
@@ -24,13 +28,15 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use self::memory::Pace;
-use self::{board::Known, memory::Walks};
+use self::{board::Known, mapped::Programs, memory::Walks, open_logs::Listings};
 use super::{asked::Identity, environment, process_table::ProcessTable};
 use crate::model::{
+    files::{MappedFile, OpenLog},
     process::ProcessId,
     resources::{Rollup, SharedMemory},
     scoreboard::{Scoreboard, ShowRequests},
     source::Why,
+    time::Timestamp,
 };
 
 /// The longest message: a scoreboard of 20 000 slots takes less.
@@ -66,6 +72,11 @@ pub enum Wanted {
     SharedMemory,
     /// Whether it has the IPC namespace of the reading process.
     IpcNamespace,
+    /// The programs and libraries that it runs; when it last loaded its modules.
+    MappedFiles(Timestamp),
+    /// The logs that these of its processes have open, the most wanted first: as many are read as
+    /// the budget allows.
+    OpenLogs(Vec<ProcessId>),
 }
 
 /// What is answered.
@@ -94,40 +105,60 @@ pub enum Given {
     SharedMemory(Result<SharedMemory, Why>),
     /// It has, or why that cannot be told.
     IpcNamespace(Result<bool, Why>),
+    /// The programs and libraries, or why they cannot be told.
+    MappedFiles(Result<Vec<MappedFile>, Why>),
+    /// The logs of those that still live and may be read, or why of none.
+    OpenLogs(Result<Vec<(ProcessId, Vec<OpenLog>)>, Why>),
+}
+
+/// What is remembered from one request to the next.
+#[derive(Default)]
+struct Memory {
+    parents: BTreeMap<ProcessId, Known>,
+    walks: Walks,
+    programs: Programs,
+    listings: Listings,
 }
 
 /// Answers requests until the other side is gone.
 pub fn serve(table: &ProcessTable, mut stream: impl Read + Write) -> io::Result<()> {
-    let mut parents: BTreeMap<ProcessId, Known> = BTreeMap::new();
     let mut come = Vec::new();
-    let mut walks = Walks::default();
+    let mut memory = Memory::default();
     while let Some(request) = receive::<Request>(&mut stream, &mut come)? {
-        if parents.len() >= MOST_PARENTS && !parents.contains_key(&request.parent) {
-            parents.clear();
-        }
-        let known = parents.entry(request.parent).or_default();
-        let given = match request.wanted {
-            Wanted::Scoreboard(show) => {
-                Given::Scoreboard(board::read(table, request.parent, known, show))
-            }
-            Wanted::Environment => Given::Environment(environment(table, request.parent, known)),
-            Wanted::Identity => Given::Identity(Identity::of(table, request.parent)),
-            Wanted::Memory(processes, pace) => {
-                Given::Memory(walks.read(table, request.parent, &processes, pace))
-            }
-            Wanted::SharedMemory => {
-                let scoreboard = known.address();
-                let read = || shared_memory::read(table, request.parent, scoreboard);
-                Given::SharedMemory(known.shares.unless_tired(read))
-            }
-            Wanted::IpcNamespace => {
-                Given::IpcNamespace(shared_memory::has_own_ipc(table, request.parent))
-            }
-            Wanted::Sockets => Given::Sockets(sockets::inodes(table, request.parent)),
-        };
+        let given = memory.give(table, request.parent, request.wanted);
         send(&mut stream, &Answer { serial: request.serial, given })?;
     }
     Ok(())
+}
+
+impl Memory {
+    fn give(&mut self, table: &ProcessTable, parent: ProcessId, wanted: Wanted) -> Given {
+        if self.parents.len() >= MOST_PARENTS && !self.parents.contains_key(&parent) {
+            self.parents.clear();
+        }
+        let known = self.parents.entry(parent).or_default();
+        match wanted {
+            Wanted::Scoreboard(show) => Given::Scoreboard(board::read(table, parent, known, show)),
+            Wanted::Environment => Given::Environment(environment(table, parent, known)),
+            Wanted::Identity => Given::Identity(Identity::of(table, parent)),
+            Wanted::Memory(processes, pace) => {
+                Given::Memory(self.walks.read(table, parent, &processes, pace))
+            }
+            Wanted::SharedMemory => {
+                let scoreboard = known.address();
+                let read = || shared_memory::read(table, parent, scoreboard);
+                Given::SharedMemory(known.shares.unless_tired(read))
+            }
+            Wanted::IpcNamespace => Given::IpcNamespace(shared_memory::has_own_ipc(table, parent)),
+            Wanted::Sockets => Given::Sockets(sockets::inodes(table, parent)),
+            Wanted::MappedFiles(loaded) => {
+                Given::MappedFiles(self.programs.read(table, parent, loaded))
+            }
+            Wanted::OpenLogs(processes) => {
+                Given::OpenLogs(self.listings.read(table, parent, &processes))
+            }
+        }
+    }
 }
 
 /// Writes a message: its length, then itself.

@@ -17,11 +17,13 @@ use super::{
     reader::{Answer, Given, Pace, Request, Wanted, send, take_frame},
 };
 use crate::model::{
+    files::{MappedFile, OpenLog},
     process::ProcessId,
     resources::{Rollup, SharedMemory},
     scoreboard::{Scoreboard, ShowRequests},
     snapshot::Part,
     source::Why,
+    time::Timestamp,
 };
 
 /// A look must not wait longer for one source.
@@ -45,11 +47,16 @@ impl ScoreboardReader {
     /// Starts the reading process, one socket for scoreboards and one for error logs. To be called
     /// while this process still has its privileges.
     pub fn start(procfs: &Path) -> io::Result<(Self, LogReader)> {
+        Self::start_program(Path::new("/proc/self/exe"), procfs)
+    }
+
+    /// Starts it from this executable file of the same program; an error is one of starting it.
+    pub fn start_program(program: &Path, procfs: &Path) -> io::Result<(Self, LogReader)> {
         let (own, other) = UnixStream::pair()?;
         own.set_write_timeout(Some(PATIENCE))?;
         let (logs, others_logs) = message::pair()?;
         #[expect(clippy::disallowed_methods, reason = "this program itself, nothing else")]
-        let process = Command::new("/proc/self/exe")
+        let process = Command::new(program)
             .arg0("gracekeeper")
             .arg("reader")
             .arg("--path.procfs")
@@ -122,6 +129,30 @@ impl ScoreboardReader {
         let given = self.give(parent, Wanted::IpcNamespace)?;
         let Given::IpcNamespace(is_own) = given else { return Err(Why::Other) };
         is_own
+    }
+
+    /// Asks for the programs and libraries that a parent runs. `loaded` is when it last loaded its
+    /// modules: what was written into them since is not what it loaded.
+    pub fn mapped_files(
+        &mut self,
+        parent: ProcessId,
+        loaded: Timestamp,
+    ) -> Result<Vec<MappedFile>, Why> {
+        let given = self.give(parent, Wanted::MappedFiles(loaded))?;
+        let Given::MappedFiles(files) = given else { return Err(Why::Other) };
+        files
+    }
+
+    /// Asks for the logs that these processes have open, the most wanted first; those that are
+    /// gone, and those that there is no time for, are left out.
+    pub fn open_logs(
+        &mut self,
+        parent: ProcessId,
+        processes: Vec<ProcessId>,
+    ) -> Result<Vec<(ProcessId, Vec<OpenLog>)>, Why> {
+        let given = self.give(parent, Wanted::OpenLogs(processes))?;
+        let Given::OpenLogs(logs) = given else { return Err(Why::Other) };
+        logs
     }
 
     fn give(&mut self, parent: ProcessId, wanted: Wanted) -> Result<Given, Why> {

@@ -20,6 +20,7 @@ use super::{
     scoreboard::ScoreboardReader,
 };
 use crate::model::{
+    drift::DriftSample,
     process::{self, ProcessId},
     resources::Resources,
     snapshot::{ParentSighting, Part, PidFileStamp, ServerSnapshot, Trace, TraceKind},
@@ -205,6 +206,7 @@ impl ServerObserver {
                 statuses,
                 pid_file_left,
                 resources: Resources::default(),
+                drift: DriftSample::default(),
             },
             doubt,
         )

@@ -18,7 +18,7 @@ use super::{Program, ProgramError};
 use crate::{clock, model::time::Moment};
 
 /// As much of standard output, and of standard error, as is kept: the names of 20 000 files.
-const LONGEST: usize = 1 << 20;
+const LONGEST: usize = 4 << 20;
 
 /// A program to be heard. It runs in `/` and has nothing to read.
 #[derive(Debug)]
@@ -227,11 +227,11 @@ mod tests {
     }
 
     #[test]
-    fn beyond_a_mebibyte_it_is_only_counted() {
-        let heard = shell("head -c 3000000 /dev/zero; head -c 1048577 /dev/zero >&2");
+    fn beyond_four_mebibytes_it_is_only_counted() {
+        let heard = shell("head -c 5000000 /dev/zero; head -c 4194305 /dev/zero >&2");
         assert!(heard.status.success());
         assert_eq!(heard.output.len(), LONGEST);
-        assert_eq!(heard.output_dropped, 3_000_000 - (1 << 20));
+        assert_eq!(heard.output_dropped, 5_000_000 - (4 << 20));
         assert_eq!((heard.errors.len(), heard.errors_dropped), (LONGEST, 1));
     }
 

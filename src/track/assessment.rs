@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{board::Board, headroom::Headroom, witness::WitnessState};
+use super::{board::Board, drift::Drift, headroom::Headroom, witness::WitnessState};
 use crate::model::{
     label::closed_set, process::ProcessId, scoreboard::Generation, source::Source,
     straggler::Straggler, time::Moment,
@@ -60,6 +60,8 @@ pub struct ServerAssessment {
     pub stragglers: Option<Vec<Straggler>>,
     /// What a restart now would need, and what there is for it.
     pub headroom: Headroom,
+    /// What is owed to it.
+    pub drift: Drift,
     /// The sources and their state.
     pub sources: BTreeMap<Source, WitnessState>,
 }

@@ -84,6 +84,8 @@ impl ClaimTracker {
                 | Event::ChildrenStarted { .. }
                 | Event::ChildExited { .. }
                 | Event::Overlapped { .. }
+                | Event::Owed { .. }
+                | Event::Paid { .. }
                 | Event::LogRead(_)
                 | Event::Contradicted(_) => {}
             }

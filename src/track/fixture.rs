@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{server::ServerTracker, tally::Tally};
 use crate::model::{
+    drift::DriftSample,
     event::{Event, FailureReason},
     log::{Claim, LogReport, Saying},
     process::{Child, ChildRole, ExitStatus, Pid, ProcessId, ProcessState, ProcessTable},
@@ -84,6 +85,7 @@ pub(super) struct Story {
     /// The next look finds the pid file as a parent left it that has ended.
     pub(super) pid_file_left: bool,
     pub(super) resources: Resources,
+    pub(super) drift: DriftSample,
     /// Who is stopped, or frozen under a deadly signal.
     pub(super) halted: Vec<ProcessId>,
     traces: Vec<Trace>,
@@ -112,6 +114,7 @@ impl Story {
             table_unseen: None,
             pid_file_left: false,
             resources: Resources::default(),
+            drift: DriftSample::default(),
             halted: Vec::new(),
             traces: Vec::new(),
             statuses: Vec::new(),
@@ -211,6 +214,7 @@ impl Story {
             statuses: std::mem::take(&mut self.statuses),
             pid_file_left: std::mem::take(&mut self.pid_file_left),
             resources: self.resources.clone(),
+            drift: self.drift.clone(),
         }
     }
 }

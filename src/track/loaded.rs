@@ -1,8 +1,7 @@
 //! What the running generation was told, where that is still what the files say.
 
 use crate::model::{
-    process::ProcessId, scoreboard::Global, settings::ServerSettings, snapshot::ParentSighting,
-    time::Moment,
+    files::Loading, process::ProcessId, scoreboard::Global, settings::ServerSettings,
 };
 
 /// Settings that the parent has read: those that nobody changed after it last did.
@@ -13,20 +12,18 @@ pub(super) struct LoadedSettings {
 }
 
 impl LoadedSettings {
-    /// Takes what the files say. httpd writes its pid file once it has read its configuration;
-    /// without one, a parent read it when it started. What changed later says nothing of what runs,
-    /// so that what was known before stays.
+    /// Takes what the files say. What changed after they were read last says nothing of what runs, so
+    /// that what was known before stays.
     pub(super) fn observe(
         &mut self,
-        at: Moment,
-        parent: &ParentSighting,
+        parent: ProcessId,
+        loading: Loading,
         told: Option<&ServerSettings>,
     ) {
-        if self.of != Some(parent.id) {
-            *self = Self { of: Some(parent.id), settings: None };
+        if self.of != Some(parent) {
+            *self = Self { of: Some(parent), settings: None };
         }
-        let written = parent.pid_file.map(|stamp| stamp.written);
-        let read = written.unwrap_or_else(|| at.at_uptime(parent.id.started).wall);
+        let read = loading.began.wall;
         let told = told.filter(|told| told.changed.is_some_and(|changed| changed <= read));
         if let Some(told) = told.filter(|told| self.settings.as_ref() != Some(told)) {
             self.settings = Some(told.clone());
@@ -80,6 +77,7 @@ mod tests {
         story.resources.settings = Some(told(4000, 1));
         story.look(4500);
         assert_eq!(limit(&story), 2, "changed, and not read yet");
+        story.generation = 1;
         story.reads_configuration(4600, 4700);
         story.look(4800);
         assert_eq!(limit(&story), 1);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     children::Descent,
     drain::DrainMemory,
+    drift::{DriftMemory, LoadingMemory},
     full_restart::{FullRestart, Unserved},
     hang::HangTracker,
     headroom::RestartNeeds,
@@ -93,6 +94,11 @@ pub(super) struct ParentMemory {
     pub(super) started: Moment,
     pub(super) restart: RestartMemory,
     pub(super) full: Option<FullRestart>,
+    /// When it last read its files.
+    #[serde(default)]
+    pub(super) loading: Option<LoadingMemory>,
+    #[serde(default)]
+    pub(super) drift: DriftMemory,
 }
 
 impl ServerMemory {

@@ -9,6 +9,7 @@ pub mod children;
 mod claims;
 mod count;
 pub mod drain;
+pub mod drift;
 pub mod exhaustion;
 pub mod failure;
 mod family;

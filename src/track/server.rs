@@ -7,6 +7,7 @@
 
 mod assess;
 mod compare;
+mod drift;
 mod ends;
 mod full;
 mod infer;
@@ -23,9 +24,10 @@ use std::{
 
 use super::{
     assessment::ServerAssessment,
-    children::{self, ChildrenTracker, Departure, Descent, Nursery, Placements},
+    children::{ChildrenTracker, Departure, Descent, Nursery},
     claims::ClaimTracker,
     drain::{Census, DrainTracker},
+    drift::{DriftTracker, LoadingTracker},
     exhaustion::ExhaustionTracker,
     failure::{FailedRestart, Words},
     full_restart::{FullRestart, Unserved},
@@ -44,6 +46,7 @@ use super::{
     witness::{WitnessChange, WitnessTracker},
 };
 use crate::model::{
+    drift::Reason,
     event::Event,
     process::{Child, ProcessId},
     scoreboard::{Generation, Scoreboard},
@@ -97,7 +100,11 @@ pub struct ServerTracker {
     opened: Option<Moment>,
     exhaustion: ExhaustionTracker,
     headroom: HeadroomTracker,
+    loading: LoadingTracker,
     loaded: LoadedSettings,
+    drift: DriftTracker,
+    /// What was told to be owed, and not yet to be paid.
+    owed: BTreeSet<Reason>,
     serving: ServingTracker,
     claims: ClaimTracker,
     status: StatusTracker,
@@ -136,7 +143,10 @@ impl ServerTracker {
             opened: None,
             exhaustion: ExhaustionTracker::default(),
             headroom: HeadroomTracker::default(),
+            loading: LoadingTracker::default(),
             loaded: LoadedSettings::default(),
+            drift: DriftTracker::default(),
+            owed: BTreeSet::new(),
             serving: ServingTracker::default(),
             claims: ClaimTracker::default(),
             status: StatusTracker::default(),
@@ -199,6 +209,7 @@ impl ServerTracker {
         self.notice_end(snapshot, &mut events);
         self.notice_parent(snapshot, &mut events);
         let restarts = self.observe_restarts(snapshot);
+        self.observe_loading(snapshot, &restarts);
         events.extend(restarts.iter().cloned());
         self.observe_children(snapshot, &restarts, &mut events);
         // Before it is made good.
@@ -214,6 +225,7 @@ impl ServerTracker {
         self.notice_halted(snapshot);
         self.notice_exhaustion(snapshot, &mut events);
         self.observe_headroom(snapshot, &events);
+        self.observe_drift(snapshot, &mut events);
         events
     }
 
@@ -354,17 +366,6 @@ impl ServerTracker {
 
     fn running_descent(&self) -> Option<Descent> {
         self.running.map(|generation| Descent { parent: self.parents, generation })
-    }
-
-    /// The generation of each child, by its slot or, where that cannot be read, by its birth.
-    fn placements(&self, snapshot: &ServerSnapshot) -> Placements {
-        let slots = self.scoreboard(snapshot).and_then(|board| board.slots.as_deref());
-        let inferred = self.inferred.as_ref().filter(|_| self.up.is_some());
-        match (slots, inferred) {
-            (Some(slots), _) => children::placements(slots),
-            (None, Some(inferred)) => inferred.placements(),
-            (None, None) => Placements::new(),
-        }
     }
 
     fn restart_since(&self) -> Option<Moment> {

@@ -142,6 +142,8 @@ impl Tally {
                 self.log_skipped = self.log_skipped.saturating_add(report.skipped);
             }
             Event::ParentAppeared { .. }
+            | Event::Owed { .. }
+            | Event::Paid { .. }
             | Event::RestartBegan { .. }
             | Event::RestartHung { .. }
             | Event::PromptBegan { .. }

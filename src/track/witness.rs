@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::model::{
+    drift::DriftSample,
     process::{ChildRole, ProcessState},
     snapshot::{ParentSighting, Part, ServerSnapshot},
     source::{Source, Why},
@@ -29,6 +30,8 @@ pub struct WitnessState {
 #[derive(Clone, Debug, Default)]
 pub struct WitnessTracker {
     states: BTreeMap<Source, WitnessState>,
+    /// Why changes of files are looked for, while they are.
+    polled: Option<Why>,
 }
 
 /// A source that began or ceased to answer: worth one log line.
@@ -106,11 +109,19 @@ impl WitnessTracker {
         } else if !lives {
             self.rests(Source::ServerStatus);
         }
-        let resources = &snapshot.resources;
+        let (resources, drift) = (&snapshot.resources, &snapshot.drift);
+        match &drift.served {
+            Some(served) => changes.extend(self.fold(Source::TlsProbe, at, served, false)),
+            None => self.rests(Source::TlsProbe),
+        }
+        self.notice_polling(drift);
+        let hidden = drift.hidden.map(Part::Unseen);
+        let files = drift.files.as_ref().map(|files| hidden.unwrap_or_else(|| files.answered()));
         for (source, part) in [
             (Source::MemoryMaps, resources.memory.as_ref().map(Part::answered)),
             (Source::FdLinks, resources.links.as_ref().map(Part::answered)),
             (Source::Sockets, resources.sockets.as_ref().map(Part::answered)),
+            (Source::Files, files),
             (Source::Cgroup, resources.cgroup.as_ref().map(Part::answered)),
         ] {
             match part {
@@ -120,6 +131,17 @@ impl WitnessTracker {
             }
         }
         changes
+    }
+
+    /// That the kernel does not tell of changes is an error of a source that answers: once.
+    fn notice_polling(&mut self, drift: &DriftSample) {
+        let files = drift.files.as_ref().and_then(Part::seen);
+        let polled = files.and_then(|files| files.polled);
+        if let Some(why) = polled.filter(|_| self.polled != polled) {
+            let state = self.states.entry(Source::Files).or_default();
+            *state.errors.entry(why).or_default() += 1;
+        }
+        self.polled = polled;
     }
 
     /// Nothing is wanted of it now.

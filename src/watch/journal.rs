@@ -190,6 +190,8 @@ fn began(event: &Event) -> Option<Moment> {
         | Event::ChildrenStarted { .. }
         | Event::ChildExited { .. }
         | Event::Overlapped { .. }
+        | Event::Owed { .. }
+        | Event::Paid { .. }
         | Event::LogRead(_)
         | Event::Contradicted(_) => None,
     }

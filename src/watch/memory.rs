@@ -57,10 +57,11 @@ struct Kept {
 
 impl Memory {
     /// Reads what the last run left in this directory. Without a directory, or beside another run,
-    /// nothing is kept, which is said.
-    pub(super) fn open(path: &Path, procfs: &Path) -> Self {
+    /// nothing is kept; beside one, or where it cannot be, that is said.
+    pub(super) fn open(path: Option<&Path>, procfs: &Path) -> Self {
         let space = PidSpace::read(procfs);
         let nothing = Self { kept: None, others: Vec::new(), space };
+        let Some(path) = path else { return nothing };
         let directory = match Folder::make(path).and_then(Folder::lock) {
             Ok(directory) => Arc::new(directory),
             Err(error) => {

@@ -7,7 +7,9 @@ pub(super) const fn mend(source: Source, why: Why) -> Option<&'static str> {
     match source {
         Source::Scoreboard => mend_scoreboard(why),
         Source::ProcessTable => match why {
-            Why::Permission => Some("mount /proc without hidepid, or join its gid= group"),
+            Why::Permission => Some(
+                "mount /proc without hidepid (mount -o remount,hidepid=0 /proc), or join its gid= group",
+            ),
             Why::Limit => DESCRIPTORS,
             Why::Missing | Why::Timeout | Why::Invalid | Why::Other => None,
         },
@@ -16,7 +18,7 @@ pub(super) const fn mend(source: Source, why: Why) -> Option<&'static str> {
         Source::MemoryMaps => match why {
             Why::Permission => Some(
                 "memory by role, forecast and measured peak stay unknown: run as root, as httpd's \
-                 own user, or with CAP_SYS_PTRACE",
+                 own user, or with AmbientCapabilities=CAP_SYS_PTRACE in its unit",
             ),
             Why::Other => READER,
             Why::Missing | Why::Timeout | Why::Invalid | Why::Limit => None,
@@ -24,12 +26,28 @@ pub(super) const fn mend(source: Source, why: Why) -> Option<&'static str> {
         Source::FdLinks => match why {
             Why::Permission => Some(
                 "listening sockets are found by the configuration's Listen lines: run as root, as \
-                 httpd's own user, or with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
+                 httpd's own user, or with AmbientCapabilities=CAP_SYS_PTRACE CAP_DAC_READ_SEARCH in its \
+                 unit",
             ),
             Why::Other => READER,
             Why::Missing | Why::Timeout | Why::Invalid | Why::Limit => None,
         },
         Source::Sockets => mend_sockets(why),
+        Source::Files => match why {
+            Why::Permission => Some(
+                "what changed in a file that may not be read is told by its times: run as root, or \
+                 with AmbientCapabilities=CAP_DAC_READ_SEARCH in its unit, or let the user read httpd's \
+                 configuration, certificates and keys",
+            ),
+            Why::Limit => Some("the configuration has more files than gracekeeper watches"),
+            Why::Missing | Why::Timeout | Why::Invalid | Why::Other => None,
+        },
+        Source::TlsProbe => match why {
+            Why::Missing => Some("nobody listens where a TLS host of the configuration should be"),
+            Why::Timeout => Some("the listener accepts and says nothing: does it expect PROXY?"),
+            Why::Invalid => Some("what listens there speaks no TLS 1.2 or 1.3 that is understood"),
+            Why::Permission | Why::Limit | Why::Other => None,
+        },
         Source::Cgroup => match why {
             Why::Missing => Some(
                 "httpd's cgroups are not below what is mounted at /sys/fs/cgroup, so that whether \
@@ -42,7 +60,8 @@ pub(super) const fn mend(source: Source, why: Why) -> Option<&'static str> {
     }
 }
 
-const DESCRIPTORS: Option<&str> = Some("raise the limit of open files");
+const DESCRIPTORS: Option<&str> =
+    Some("raise the limit of open files: LimitNOFILE=65536 in its unit");
 const READER: Option<&str> =
     Some("if the reading process has ended, restart gracekeeper: only then is it started");
 
@@ -50,7 +69,9 @@ const fn mend_scoreboard(why: Why) -> Option<&'static str> {
     match why {
         Why::Permission => Some(
             "generation numbers and workers stay unknown, types and drains are told where the \
-             process table proves them: run as root, as httpd's own user, or with CAP_SYS_PTRACE",
+             process table proves them: run as root, as httpd's own user, or with \
+             AmbientCapabilities=CAP_SYS_PTRACE in its unit; where Yama refuses httpd's own user, \
+             ScoreBoardFile /dev/shm/httpd-scoreboard in httpd's configuration",
         ),
         Why::Other => READER,
         Why::Limit => Some("the parent has mapped more than any httpd does"),
@@ -61,7 +82,7 @@ const fn mend_scoreboard(why: Why) -> Option<&'static str> {
 const fn mend_log(why: Why) -> Option<&'static str> {
     match why {
         Why::Permission => Some(
-            "add the user to the group that may read the log, on Debian adm; where gracekeeper does \
+            "add the user to the group that may read the log, on Debian: usermod -aG adm gracekeeper; where gracekeeper does \
              not know the file either, let it ask httpd (ask_httpd), or name it as error_log of a \
              [[server]]",
         ),
@@ -108,7 +129,7 @@ pub(super) const fn mend_named_log(why: Why) -> Option<&'static str> {
         Why::Invalid => Some("error_log of this [[server]] leads to what is no regular file"),
         Why::Permission => Some(
             "add the user to the group that may read the file that error_log of this [[server]] \
-             names, on Debian adm",
+             names, on Debian: usermod -aG adm gracekeeper",
         ),
         Why::Limit => DESCRIPTORS,
         Why::Timeout | Why::Other => None,

@@ -8,7 +8,9 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use crate::{
     expose::web_config::WebConfigState,
     model::{scoreboard::ShowRequests, time::Timestamp},
-    observe::{inquiry::Calling, log_source::LogChoice, server::Target, wake::Wake},
+    observe::{
+        inquiry::Calling, log_source::LogChoice, served::ProbeWhen, server::Target, wake::Wake,
+    },
 };
 
 /// What the watch is told.
@@ -23,8 +25,10 @@ pub struct WatchOptions {
     pub servers: Vec<Wanted>,
     /// Run httpd to ask it about its configuration.
     pub ask_httpd: bool,
-    /// Where what is known is kept from one run to the next.
-    pub state_dir: PathBuf,
+    /// When listeners are asked for the certificates that they serve.
+    pub tls_probe: ProbeWhen,
+    /// Where what is known is kept from one run to the next; `None`: nowhere, and nothing is read.
+    pub state_dir: Option<PathBuf>,
     /// What is shown of stragglers' request lines.
     pub show_requests: ShowRequests,
 }

@@ -5,9 +5,9 @@ use bytes::Bytes;
 use super::{Watch, server::Server};
 use crate::{
     expose::{
-        api,
+        api::{self, StatusView},
         metrics::{self, OwnView, Unwatched},
-        publication::Publication,
+        publication::{Publication, PublishedServer, PublishedSource},
     },
     model::time::Moment,
     observe::own_process,
@@ -37,11 +37,35 @@ impl Watch {
             }),
         };
         Publication {
+            servers: shown.iter().map(published).collect(),
             metrics: Bytes::from(metrics::render(&servers, &own)),
             status: Bytes::from(api::status(looked_at, version, &shown)),
             events,
             looked_at: Some(looked_at),
             stale_after: self.stale_after(),
         }
+    }
+}
+
+/// What is handed to who runs in this process.
+fn published(view: &StatusView<'_>) -> PublishedServer {
+    let (it, build) = (view.server.assessment, view.server.build);
+    let sources = it.sources.iter().map(|(source, state)| {
+        let silent = state.up == Some(false);
+        let mend = view.mends.iter().find(|(of, _)| of == source).map(|(_, mend)| *mend);
+        PublishedSource {
+            source: *source,
+            up: state.up,
+            why: state.why.filter(|_| silent),
+            mend: mend.filter(|_| silent),
+        }
+    });
+    PublishedServer {
+        name: view.server.name.to_owned(),
+        up: it.up,
+        parent: it.parent.map(|(parent, _)| parent),
+        version: build.and_then(|build| build.version.clone()),
+        mpm: build.and_then(|build| build.mpm.clone()),
+        sources: sources.collect(),
     }
 }

@@ -1,11 +1,13 @@
 //! One watched server: its observer, its tracker and its counters, and what the log says of it.
 
 mod aside;
+mod drift;
 
 use std::{collections::VecDeque, time::Duration};
 
 use tracing::{info, warn};
 
+use self::{aside::living, drift::DriftObserver};
 use super::{
     desk::{Desk, Released, Starter},
     journal::Whom,
@@ -81,6 +83,7 @@ pub(super) struct Server {
     scribe: Scribe,
     desk: Desk,
     resources: ResourceObserver,
+    drift: DriftObserver,
 }
 
 impl Server {
@@ -108,6 +111,7 @@ impl Server {
             scribe: Scribe::new(clock::now()),
             desk: Desk::default(),
             resources: ResourceObserver::default(),
+            drift: DriftObserver::new(number),
         };
         server.want();
         server
@@ -262,7 +266,9 @@ impl Server {
         let Looked { mut snapshot, doubt } = looked;
         let at = snapshot.at;
         snapshot.log = self.look_aside(at, side);
-        snapshot.resources = self.look_at_resources(&snapshot, side);
+        let living = living(&snapshot);
+        snapshot.resources = self.look_at_resources(&snapshot, &living, side);
+        snapshot.drift = self.look_at_drift(&snapshot, &living, side);
         let pid_file = self.observer.target().pid_file.clone().unwrap_or_default();
         if let Some(Doubt { reason, .. }) = self.observer.new_doubt(doubt) {
             let pid_file = pid_file.display();
@@ -270,7 +276,6 @@ impl Server {
         }
         self.doubt_unit();
         let numbered = self.tracker.assessment().generation.is_some();
-        self.inquiry.note_restart(self.tracker.assessment().restart_since.is_some());
         self.tracker.rule_out_pipe_dialogs(self.inquiry.has_no_pipe_dialog());
         let events = self.tracker.observe(&snapshot);
         for event in &events {

@@ -1,9 +1,17 @@
 //! What happened to a server, in the log: one line each.
 
+use std::fmt::{self, Write as _};
+
 use tracing::{info, warn};
 
 use crate::{
-    model::{event::Event, exhaustion::Exhaustion, signal::signal_name, time::Moment},
+    model::{
+        event::Event,
+        exhaustion::Exhaustion,
+        journal::rfc3339,
+        signal::signal_name,
+        time::{Moment, Timestamp},
+    },
     track::witness::WitnessChange,
 };
 
@@ -42,6 +50,11 @@ pub(super) fn tell(server: &str, numbered: bool, at: Moment, event: &Event) {
         | Event::PromptEnded { .. }
         | Event::ChildCrashed { .. }
         | Event::Exhausted { .. } => warn_of(server, at, event),
+        Event::Owed { reason, since } => {
+            let since = since.and_then(text_of);
+            info!(server, reason = reason.label(), since, "restart required");
+        }
+        Event::Paid { reason } => info!(server, reason = reason.label(), "no restart required"),
         Event::RestartBegan { .. }
         | Event::DrainBegan { .. }
         | Event::ChildDrained { .. }
@@ -94,4 +107,18 @@ pub(super) fn tell_source(server: &str, change: WitnessChange, mend: Option<&str
             warn!(server, source, reason = why.label(), mend, "source gives nothing");
         }
     }
+}
+
+/// A time as the journal writes it; `None` for one beyond the year 9999.
+fn text_of(at: Timestamp) -> Option<String> {
+    struct Text(Timestamp);
+
+    impl fmt::Display for Text {
+        fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+            rfc3339::serialize(&self.0, to)
+        }
+    }
+
+    let mut text = String::new();
+    write!(text, "{}", Text(at)).ok().map(|()| text)
 }

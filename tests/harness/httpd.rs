@@ -334,7 +334,7 @@ pub(crate) fn left_in(directory: &Path) -> Vec<Process> {
 
 /// Below the ports that the kernel gives to outgoing connections and to port 0, so that only other
 /// httpds of this kind compete for it.
-fn unused_port() -> u16 {
+pub(crate) fn unused_port() -> u16 {
     const FIRST: u16 = 20_000;
     const COUNT: u16 = 12_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);

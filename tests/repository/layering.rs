@@ -3,7 +3,7 @@
 use super::{Source, sources};
 
 /// A part of `src` and the parts that it may use besides itself; the longest name that fits counts.
-const LAYERS: [(&str, &[&str]); 22] = [
+const LAYERS: [(&str, &[&str]); 23] = [
     ("", &["*"]),
     ("model", &[]),
     ("decode", &["model"]),
@@ -27,10 +27,11 @@ const LAYERS: [(&str, &[&str]); 22] = [
     ("trusted_path", &[]),
     ("file_stamp", &[]),
     ("demo", &["clock", "program"]),
+    ("doctor", &["model", "decode", "observe", "trusted_path"]),
 ];
 
 /// What knows no file, socket, clock, log or thread.
-const PURE: [&str; 13] = [
+const PURE: [&str; 14] = [
     "model",
     "decode",
     "track",
@@ -38,6 +39,7 @@ const PURE: [&str; 13] = [
     "history::note",
     "expose::api",
     "expose::catalogue",
+    "expose::drift",
     "expose::headroom",
     "expose::journal",
     "expose::last_restart",

@@ -26,7 +26,7 @@ impl Work {
 }
 
 /// Room for names and values.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Room(usize);
 
 impl Room {

@@ -57,6 +57,17 @@ impl<'text> Iterator for Lines<'text> {
     }
 }
 
+/// The name of a section that begins or, if the first is true, ends here.
+pub(super) fn section(line: &[u8]) -> Option<(bool, Vec<u8>)> {
+    let rest = line.strip_prefix(b"<")?;
+    let (is_end, rest) = match rest.strip_prefix(b"/") {
+        Some(rest) => (true, rest),
+        None => (false, rest),
+    };
+    let end = rest.iter().position(|byte| byte.is_ascii_whitespace() || *byte == b'>');
+    Some((is_end, rest.get(..end.unwrap_or(rest.len()))?.to_ascii_lowercase()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

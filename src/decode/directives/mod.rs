@@ -1,16 +1,19 @@
-//! httpd's configuration as text: what it says of children, listeners and logs.
+//! httpd's configuration as text: what it says of children, listeners, logs and TLS.
 //!
 //! httpd prints which files it read, and where each was included, which modules it has and what is
 //! defined; of its MPM it prints nothing. So the files are read as httpd reads them, along that
 //! tree: nothing here looks for files, and a condition that cannot be told is said to be one.
 
 mod conditions;
+mod hosts;
 mod limits;
 mod lines;
 mod listen;
 mod logs;
 mod macros;
 mod named;
+mod numbers;
+mod paths;
 mod reading;
 mod words;
 
@@ -20,7 +23,7 @@ use std::{
 };
 
 use self::reading::Reading;
-use super::{inclusions::Inclusions, modules::Modules};
+use super::{inclusions::Inclusions, modules::Modules, run_configuration::RunConfiguration};
 use crate::model::settings::ServerSettings;
 
 /// What httpd was told and said of its configuration, beside the text of the files.
@@ -38,6 +41,10 @@ pub struct Told {
     pub modules: Option<Modules>,
     /// Its version; `None` where that is not known.
     pub version: Option<[u32; 3]>,
+    /// What it says of itself: names are relative to its `ServerRoot`.
+    pub run: RunConfiguration,
+    /// The names of its certificates; `None` where it tells of none.
+    pub certificates: Option<BTreeSet<Vec<u8>>>,
     /// Its environment.
     pub environment: BTreeMap<Vec<u8>, Vec<u8>>,
 }

@@ -4,8 +4,15 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use super::*;
 use crate::{
-    decode::{inclusions::inclusions, modules::modules, run_configuration::defines},
-    model::settings::{Listen, Mpm},
+    decode::{
+        inclusions::inclusions,
+        modules::modules,
+        run_configuration::{ErrorLogPlace, defines},
+    },
+    model::{
+        settings::{Listen, Mpm},
+        tls::HostAddress,
+    },
 };
 
 /// Files by their paths.
@@ -24,7 +31,12 @@ impl Files for Written {
 /// What httpd printed: the tree, then definitions and modules.
 fn read(files: &[(&str, &'static str)], printed: &str, told: Told) -> Option<ServerSettings> {
     let printed = printed.as_bytes();
-    let told = Told { defines: defines(printed), modules: modules(printed), ..told };
+    let run = RunConfiguration {
+        root: Some("/srv".into()),
+        error_log: Some(ErrorLogPlace::File("/srv/logs/main".into())),
+        pid_file: None,
+    };
+    let told = Told { defines: defines(printed), modules: modules(printed), run, ..told };
     let files = files.iter().map(|(path, text)| (PathBuf::from(path), *text)).collect();
     settings(&told, &inclusions(printed).unwrap(), &Written(files))
 }
@@ -101,6 +113,17 @@ fn the_layout_of_debian_is_read() {
         thread_limit: Some(64),
         listens: [Listen { address: None, port: 80 }].into(),
         logs: 2,
+        log_files: ["/srv/logs/main", "/var/log/apache2/access.log", "/var/log/apache2/error.log"]
+            .map(PathBuf::from)
+            .into(),
+        include_patterns: [
+            "/srv/mods-enabled/*.conf",
+            "/srv/mods-enabled/*.load",
+            "/srv/sites-enabled/*.conf",
+        ]
+        .map(PathBuf::from)
+        .into(),
+        module_files: ["/usr/lib/apache2/modules/mod_mpm_event.so".into()].into(),
         ..ServerSettings::default()
     };
     assert_eq!(read_all(), Some(expected));
@@ -392,4 +415,162 @@ proptest::proptest! {
         let again = read(&[("/main", text), ("/a", text), ("/b", text)], printed, Told::default());
         proptest::prop_assert_eq!(again, Some(found));
     }
+}
+
+/// Paths below `/srv`, or absolute ones, as text.
+fn paths<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Vec<&'a str> {
+    let text = |path: &'a PathBuf| path.to_str().unwrap();
+    paths.into_iter().map(text).map(|path| path.strip_prefix("/srv/").unwrap_or(path)).collect()
+}
+
+/// One file, of which httpd named these certificates too.
+fn certified(text: &str, certificates: &[&str]) -> ServerSettings {
+    let certificates = certificates.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let told = Told { certificates: Some(certificates), ..Told::default() };
+    read(&[("/main", text.to_owned().leak())], "  (*) /main\n", told).unwrap()
+}
+
+/// Each host's name, then certificate and key of each pair.
+fn hosts(settings: &ServerSettings) -> Vec<(Option<&str>, Vec<[&str; 2]>)> {
+    settings
+        .tls_hosts
+        .iter()
+        .map(|host| {
+            let pairs = host.pairs.iter().map(|pair| {
+                let all = paths([&pair.certificate, &pair.key]);
+                [all[0], all[1]]
+            });
+            (host.name.as_deref(), pairs.collect())
+        })
+        .collect()
+}
+
+/// Each was tried with 2.4.71.
+#[test]
+fn a_host_speaks_tls_where_httpd_lets_it() {
+    let found = certified(
+        "ServerName main.local:8080\nSSLCertificateFile a.crt\nSSLCertificateKeyFile a.key\n\
+         SSLCertificateFile pkcs11:token\n<VirtualHost *:18413>\nServerName https://b.local:18413\n\
+         SSLEngine on\nSSLCertificateFile logs/../b.crt\nSSLCertificateKeyFile /k/b.key\n\
+         </VirtualHost>\n<VirtualHost *:443>\nServerName c.local\nSSLCertificateFile c.crt\n\
+         </VirtualHost>\n<VirtualHost [::1]:8443 _default_>\nSSLEngine On\n</VirtualHost>\n",
+        &["a.crt", "pkcs11:token", "/srv/b.crt", "c.crt"],
+    );
+    let expected = [
+        (Some("b.local"), vec![["b.crt", "/k/b.key"]]),
+        (Some("main.local"), vec![["a.crt", "a.key"]]),
+    ];
+    assert_eq!(hosts(&found), expected);
+    let addresses = found.tls_hosts.iter().map(|host| host.addresses.as_slice());
+    let every = |port| HostAddress { address: None, port };
+    let local = HostAddress { address: Some("::1".parse().unwrap()), port: Some(8443) };
+    let expected = [vec![every(Some(18413))], vec![local, every(None)]];
+    assert!(addresses.eq(expected.iter().map(Vec::as_slice)));
+    assert_eq!(paths(&**found.certificates.as_ref().unwrap()), ["a.crt", "b.crt", "c.crt"]);
+    assert!(!found.tls_is_partial && !found.is_partial);
+}
+
+#[test]
+fn hosts_have_the_engine_of_the_main_server_and_keys_in_their_places() {
+    let found = one("SSLEngine on\nSSLCertificateFile a\nSSLCertificateFile b\n\
+         SSLCertificateKeyFile k\n<VirtualHost *:1>\nSSLEngine off\n</VirtualHost>\n\
+         <VirtualHost *:2>\nSSLCertificateFile x\nSSLCertificateKeyFile pkcs11:k\n\
+         SSLCertificateKeyFile l\n</VirtualHost>\n");
+    let expected = [(None, vec![["a", "k"], ["b", "b"]]), (None, vec![["x", "x"], ["b", "l"]])];
+    assert_eq!(hosts(&found), expected);
+    assert!(found.tls_hosts[0].addresses.is_empty() && found.certificates.is_none());
+    assert!(!found.tls_is_partial);
+}
+
+#[test]
+fn what_httpd_or_others_know_more_of_makes_tls_partial() {
+    let host = |lines: &str| {
+        format!("<VirtualHost *>\nSSLEngine on\nSSLCertificateFile a\n{lines}</VirtualHost>\n")
+    };
+    assert!(!certified(&host(""), &["a"]).tls_is_partial);
+    for (text, named) in [
+        (host(""), &["a", "md/b"][..]),
+        (host(""), &[]),
+        (host("SSLOpenSSLConfCmd Certificate b\n"), &["a"]),
+        (host("<IfDirective X>\nSSLCertificateKeyFile b\n</IfDirective>\n"), &["a"]),
+        (host("<IfDirective X>\nServerName b\n</IfDirective>\n"), &["a"]),
+        (host("") + "MDomain a.example\n", &["a"]),
+        (host("") + "<MDomainSet a.example>\n</MDomainSet>\n", &["a"]),
+        (host("").replace('*', "localhost:443"), &["a"]),
+        ("<VirtualHost *>\nSSLEngine on\n</VirtualHost>\n".to_owned(), &[]),
+        ("<VirtualHost *>\nSSLEngine optional\n</VirtualHost>\n".to_owned(), &[]),
+    ] {
+        let found = certified(&text, named);
+        assert!(found.tls_is_partial && !found.is_partial, "{text}");
+    }
+    let text = host("SSLOpenSSLConfCmd Curves X25519\n");
+    assert!(!certified(&text, &["a"]).tls_is_partial);
+}
+
+#[test]
+fn a_thousand_hosts_are_complete_and_too_many_come_to_an_end() {
+    let text = |count: u32, length| {
+        let name = "x".repeat(length);
+        let hosts = (0..count).map(|it| {
+            format!(
+                "<VirtualHost *:443>\nServerName {it}.example\nSSLEngine on\n\
+                 SSLCertificateFile {name}{it}.crt\nSSLCertificateKeyFile {name}{it}.key\n\
+                 </VirtualHost>\n"
+            )
+        });
+        hosts.collect::<Vec<_>>().concat()
+    };
+    let found = one(text(5000, 60).leak());
+    assert_eq!((found.tls_hosts.len(), found.tls_is_partial), (5000, false));
+    let found = one(text(3000, 1000).leak());
+    assert!(found.tls_is_partial && !found.is_partial);
+    let many = "SSLEngine on\nSSLCertificateFile a\n".to_owned();
+    let found = one((many + &"<VirtualHost *>\n</VirtualHost>\n".repeat(100_000)).leak());
+    assert!(found.tls_is_partial && found.tls_hosts.len() < 25_000, "{}", found.tls_hosts.len());
+    // What all have of the main server is as much for each.
+    let main = "SSLEngine on\n".to_owned() + &"SSLCertificateFile a\n".repeat(5000);
+    let found = one((main + &"<VirtualHost *>\n</VirtualHost>\n".repeat(5000)).leak());
+    assert!(found.tls_is_partial && found.tls_hosts.len() < 100);
+}
+
+#[test]
+fn logs_that_are_files_are_named() {
+    let found = one("ErrorLog syslog\nCustomLog logs/a %h\nTransferLog \"|/bin/cat x\"\n\
+         CustomLog /dev/stdout %h\n<VirtualHost a>\nErrorLog logs/e\nErrorLog logs/f\n\
+         ForensicLog logs/../o\n</VirtualHost>\n<VirtualHost b>\nErrorLog journald\n\
+         GlobalLog /var/g %h\n</VirtualHost>\n");
+    let expected = ["logs/a", "logs/f", "logs/main", "o", "/var/g"];
+    assert_eq!(paths(&*found.log_files), expected);
+    assert!(!found.logs_are_partial);
+    let printed = "  (*) /main\n";
+    let tree = inclusions(printed.as_bytes()).unwrap();
+    let files = Written([(PathBuf::from("/main"), "ErrorLog /e\n")].into());
+    let found = settings(&Told::default(), &tree, &files).unwrap();
+    assert_eq!((paths(&*found.log_files), found.logs_are_partial), (vec!["/e"], false));
+    let files = Written([(PathBuf::from("/main"), "")].into());
+    assert!(settings(&Told::default(), &tree, &files).unwrap().logs_are_partial, "no root");
+}
+
+#[test]
+fn patterns_modules_and_numbers_of_the_whole_server_are_named() {
+    let main = "IncludeOptional conf.d/*.conf\nInclude there.conf\nInclude dir/\n\
+        IncludeOptional later.conf\nInclude empty\nIncludeOptional conf.d/*.conf\n\
+        <IfDefine NO>\nInclude no/*\n</IfDefine>\nLoadFile /lib/x.so libz.so conf/there\n\
+        LoadModule a_module modules/mod_a.so\nGracefulShutdownTimeout 30\nListenBacklog 511\n\
+        <Directory /x>\nInclude in/*.conf\n</Directory>\nInclude dir/x?.conf\n";
+    let printed = "  (*) /main\n    (1) /srv/conf.d/a.conf\n    (2) /srv/there.conf\n\
+        \x20   (3) /srv/dir/b.conf\n";
+    let files = [
+        ("/main", main),
+        ("/srv/conf.d/a.conf", ""),
+        ("/srv/there.conf", ""),
+        ("/srv/dir/b.conf", ""),
+    ];
+    let found = read(&files, printed, Told::default()).unwrap();
+    let expected = ["conf.d/*.conf", "dir", "dir/x?.conf", "empty", "in/*.conf", "later.conf"];
+    assert_eq!(paths(&*found.include_patterns), expected);
+    assert_eq!(paths(&*found.module_files), ["/lib/x.so", "conf/there", "modules/mod_a.so"]);
+    assert_eq!((found.graceful_shutdown_timeout, found.listen_backlog), (Some(30), Some(511)));
+    let many: Vec<_> = (0..5000).map(|it| format!("IncludeOptional {it}/*\n")).collect();
+    assert_eq!(one(many.concat().leak()).include_patterns.len(), 4096);
 }

@@ -1,4 +1,4 @@
-//! httpd, asked about its own configuration: `-t -D DUMP_RUN_CFG -D DUMP_MODULES -D
+//! httpd, asked about its own configuration: `-t -D DUMP_RUN_CFG -D DUMP_MODULES -D DUMP_CERTS -D
 //! DUMP_INCLUDES`; and of each parent once, `-V`, which prints nothing else of that and so takes a run of its own.
 //!
 //! It runs as gracekeeper's own user, on a thread of its own so that no look waits for it, writes
@@ -9,6 +9,7 @@ mod asker;
 mod build;
 mod changes;
 mod dialog;
+mod file_list;
 mod identity;
 mod question;
 mod settings;
@@ -16,16 +17,18 @@ mod standing;
 mod surroundings;
 mod texts;
 mod trust;
+mod validity;
 
 use std::{ffi::OsString, io, path::PathBuf, process::ExitStatus};
 
 use thiserror::Error;
 
-pub use self::{asker::Asker, changes::Changes, identity::Identity};
+pub use self::{asker::Asker, file_list::joined, identity::Identity};
 pub use crate::decode::run_configuration::ErrorLogPlace;
 use crate::{
     model::{
-        build::HttpdBuild, process::ProcessId, settings::ServerSettings, source::Why, time::Moment,
+        build::HttpdBuild, files::FileList, process::ProcessId, settings::ServerSettings,
+        source::Why, time::Moment,
     },
     program::ProgramError,
     trusted_path::Distrust,
@@ -91,6 +94,8 @@ pub struct Answer {
     pub settings: Option<ServerSettings>,
     /// What the parent is made of, as far as that is told.
     pub build: HttpdBuild,
+    /// The files that are to be watched.
+    pub files: FileList,
     /// When it was asked: what changed later is not in the answer.
     pub at: Moment,
 }
@@ -177,6 +182,10 @@ pub enum AskError {
         status: ExitStatus,
         /// The end of what it said, at most 500 characters.
         said: String,
+        /// The configuration is wrong for httpd's own user too, not only for gracekeeper's.
+        is_wrong: bool,
+        /// Files of the configuration that it told of before.
+        included: Vec<PathBuf>,
     },
     /// It ended well and said nothing that was asked.
     #[error("{} says nothing of its configuration", .program.display())]

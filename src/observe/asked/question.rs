@@ -8,8 +8,14 @@ use std::{
 };
 
 use super::{
-    Answer, AskError, Question, asker::Earlier, build, dialog, settings::settings, standing,
-    surroundings, texts::Texts, trust,
+    Answer, AskError, Question,
+    asker::Earlier,
+    build, dialog,
+    file_list::file_list,
+    settings::{Printed, settings},
+    standing, surroundings,
+    texts::Texts,
+    trust, validity,
 };
 use crate::{
     clock,
@@ -17,9 +23,9 @@ use crate::{
         base_arguments::{base_arguments, have_relative_root},
         command_line::{CommandLine, command_line},
         includes::includes,
-        run_configuration::run_configuration,
+        run_configuration::{RunConfiguration, run_configuration},
     },
-    model::source::Why,
+    model::{files::FileList, source::Why},
     observe::process_table::ProcessTable,
     program::{Heard, Hearing, hear},
 };
@@ -31,6 +37,8 @@ const LONGEST_TAIL: usize = 500;
 const CONFIGURATION: &str = "DUMP_RUN_CFG";
 const MODULES: &str = "DUMP_MODULES";
 const INCLUDES: &str = "DUMP_INCLUDES";
+/// An httpd that does not know it takes it for a name as any other.
+const CERTIFICATES: &str = "DUMP_CERTS";
 
 /// Asks; 10 s for each program that it takes. `earlier` is what the same parent answered.
 pub(super) fn answer(
@@ -70,16 +78,15 @@ pub(super) fn answer(
         })?;
         checked(&program, heard)
     };
-    let first = run(&["-t", "-D", CONFIGURATION, "-D", MODULES, "-D", INCLUDES])?;
+    let most = ["-t", "-D", CONFIGURATION, "-D", MODULES, "-D", CERTIFICATES];
+    let first = run(&[&most[..], &["-D", INCLUDES]].concat())?;
     let included = includes(whole_lines(&first));
-    let includes_are_cut = included.left_out > 0 || first.output_dropped > 0;
+    let includes_are_cut = included.left_out > 0 || !has_all_includes(&first);
     // The includes come first: of too many, the rest was cut off.
-    let again =
-        (first.output_dropped > 0).then(|| run(&["-t", "-D", CONFIGURATION, "-D", MODULES]));
-    let again = again.transpose()?;
+    let again = (first.output_dropped > 0).then(|| run(&most)).transpose()?;
     let said = again.as_ref().unwrap_or(&first);
     let found = run_configuration(&said.output);
-    if found.root.is_none() && found.pid_file.is_none() && found.error_log.is_none() {
+    if found == RunConfiguration::default() {
         return Err(AskError::Silent { program });
     }
     let texts = Texts::read(&included.files, found.root.clone());
@@ -91,6 +98,7 @@ pub(super) fn answer(
         includes: included.files,
         includes_are_cut,
         settings: None,
+        files: FileList::default(),
         build: earlier.build.clone(),
         at,
     };
@@ -99,8 +107,9 @@ pub(super) fn answer(
         let printed = run(&["-V"]).map(|heard| heard.output).unwrap_or_default();
         answer.build = build::told(question, &answer, &program, &printed);
     }
-    let printed = [first.output.as_slice(), &said.output];
-    answer.settings = settings(&answer, &texts, &arguments, &environment, printed);
+    let printed = Printed::of(&first, said);
+    answer.settings = settings(&answer, &texts, &arguments, &environment, &printed);
+    answer.files = file_list(&answer, &program, &arguments);
     Ok(answer)
 }
 
@@ -119,6 +128,12 @@ pub(super) fn line(program: &Path, arguments: &[OsString]) -> CommandLine {
     command_line(&bytes.join(&0))
 }
 
+/// What else was asked for follows them.
+fn has_all_includes(heard: &Heard) -> bool {
+    let next = b"\nServerRoot: ";
+    heard.output_dropped == 0 || heard.output.windows(next.len()).any(|window| window == next)
+}
+
 /// Without the line in the middle of which it was cut off: that would be another file's name.
 fn whole_lines(heard: &Heard) -> &[u8] {
     let end = heard.output.iter().rposition(|byte| *byte == b'\n');
@@ -132,8 +147,13 @@ fn checked(program: &Path, heard: Heard) -> Result<Heard, AskError> {
     if heard.status.success() {
         return Ok(heard);
     }
-    let said = tail(&heard.errors);
-    Err(AskError::Failed { program: program.to_owned(), status: heard.status, said })
+    Err(AskError::Failed {
+        program: program.to_owned(),
+        status: heard.status,
+        said: tail(&heard.errors),
+        is_wrong: validity::refusal(heard.status, &heard.errors).is_some(),
+        included: includes(whole_lines(&heard)).files,
+    })
 }
 
 /// The end of what a program said, on one line: causes come last.
@@ -173,6 +193,20 @@ mod tests {
         };
         assert_eq!(whole_lines(&heard(7)), b"  (*) /x");
         assert_eq!(whole_lines(&heard(0)), heard(0).output);
+    }
+
+    #[test]
+    fn includes_are_whole_where_something_follows_them() {
+        let heard = |output: &str, output_dropped| Heard {
+            status: ExitStatus::default(),
+            output: output.into(),
+            output_dropped,
+            errors: Vec::new(),
+            errors_dropped: 0,
+        };
+        assert!(!has_all_includes(&heard("  (*) /x\n  (1) /ServerRoot: ", 1)));
+        assert!(has_all_includes(&heard("  (*) /x\nServerRoot: \"/\"\nSer", 1)));
+        assert!(has_all_includes(&heard("  (*) /x\n", 0)));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a configuration says of children, listeners and logs, read along what httpd told of it.
+//! What a configuration says of children, listeners, logs and TLS, read along what httpd told of it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,26 +9,51 @@ use std::{
 use super::{Answer, changes, surroundings::Variables, texts::Texts};
 use crate::{
     decode::{
+        certificate_list::certificate_list,
         directives::{self, Told},
         inclusions::inclusions,
         modules::modules,
-        run_configuration::{defines, mutexes},
+        run_configuration::{RunConfiguration, defines, mutexes},
     },
     model::settings::ServerSettings,
+    program::Heard,
 };
 
-/// Reads it; `included` is what httpd printed of its files, `said` of all else. `None` if it did
+/// What httpd printed.
+pub(super) struct Printed<'heard> {
+    /// Of its files, before all else.
+    included: &'heard [u8],
+    /// Of all else.
+    said: &'heard [u8],
+    /// No name of a certificate was cut off.
+    are_certificates_whole: bool,
+}
+
+impl<'heard> Printed<'heard> {
+    /// `first` it was asked for its files, and for all else in the run that told `said`.
+    pub(super) const fn of(first: &'heard Heard, said: &'heard Heard) -> Self {
+        Self {
+            included: first.output.as_slice(),
+            said: said.output.as_slice(),
+            are_certificates_whole: said.output_dropped == 0,
+        }
+    }
+}
+
+/// Reads it; `None` if it did
 /// not tell of all files, or one of them cannot be read.
 pub(super) fn settings(
     answer: &Answer,
     texts: &Texts,
     arguments: &[OsString],
     environment: &Variables,
-    [included, said]: [&[u8]; 2],
+    printed: &Printed<'_>,
 ) -> Option<ServerSettings> {
     if answer.includes_are_cut {
         return None;
     }
+    let said = printed.said;
+    let certificates = certificate_list(said).filter(|_| printed.are_certificates_whole);
     let told = Told {
         defined: values(arguments, "-D").collect::<BTreeSet<_>>(),
         before: values(arguments, "-C").collect(),
@@ -36,16 +61,22 @@ pub(super) fn settings(
         defines: defines(said),
         modules: modules(said),
         version: answer.build.version.as_deref().and_then(directives::version),
+        run: RunConfiguration {
+            root: answer.server_root.clone(),
+            error_log: answer.error_log.clone(),
+            pid_file: answer.pid_file.clone(),
+        },
+        certificates,
         environment: bytes(environment),
     };
-    let settings = directives::settings(&told, &inclusions(included)?, texts)?;
+    let settings = directives::settings(&told, &inclusions(printed.included)?, texts)?;
     // Looked at last: what changed meanwhile may not be in it.
     let changed = changes::last(&answer.includes);
     Some(ServerSettings { mutexes: mutexes(said), changed, ..settings })
 }
 
 /// The values of one option, which may be joined with it.
-fn values(arguments: &[OsString], option: &str) -> impl Iterator<Item = Vec<u8>> {
+pub(super) fn values(arguments: &[OsString], option: &str) -> impl Iterator<Item = Vec<u8>> {
     let mut arguments = arguments.iter();
     std::iter::from_fn(move || {
         loop {

@@ -76,7 +76,13 @@ fn of_script(file: &Path, cancelled: BorrowedFd<'_>) -> Result<Variables, AskErr
     })?;
     if !heard.status.success() {
         let (status, said) = (heard.status, tail(&heard.errors));
-        return Err(AskError::Failed { program: file.to_owned(), status, said });
+        return Err(AskError::Failed {
+            program: file.to_owned(),
+            status,
+            said,
+            is_wrong: false,
+            included: Vec::new(),
+        });
     }
     Ok(cleared(&heard.output))
 }

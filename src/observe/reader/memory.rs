@@ -68,7 +68,7 @@ pub(super) struct Walks {
 
 /// Processor time that is still to be had; counted in microseconds.
 #[derive(Default)]
-struct Budget {
+pub(super) struct Budget {
     saved: i64,
     counted: Option<Moment>,
     parents: BTreeMap<ProcessId, Account>,
@@ -82,8 +82,8 @@ struct Account {
     debt: i64,
 }
 
-/// Whose memory may be told as that of this parent's server.
-struct Kinship {
+/// Who belongs to this parent's server, so that something may be told of it.
+pub(super) struct Kinship {
     parent: ProcessId,
     /// The name of the parent's executable file; read when an orphan is asked for.
     program: Option<Result<OsString, Why>>,
@@ -101,7 +101,7 @@ impl Walks {
         pace: Pace,
     ) -> Result<Vec<(ProcessId, Rollup)>, Why> {
         let granted = self.budget.grant(parent, clock::now(), pace);
-        let mut kinship = Kinship { parent, program: None };
+        let mut kinship = Kinship::of(parent);
         let begun = clock::work_of_this_thread();
         let mut spent = Duration::ZERO;
         let mut refused = None;
@@ -164,7 +164,12 @@ impl Walks {
 }
 
 impl Kinship {
-    fn includes(&mut self, table: &ProcessTable, row: &Row) -> bool {
+    pub(super) const fn of(parent: ProcessId) -> Self {
+        Self { parent, program: None }
+    }
+
+    /// It is the parent, or one of its children, or an orphan that runs the parent's program.
+    pub(super) fn includes(&mut self, table: &ProcessTable, row: &Row) -> bool {
         if row.id == self.parent || row.parent == self.parent.pid.as_raw() {
             return true;
         }
@@ -207,7 +212,7 @@ fn estimate(it: Counted, inherited: Option<Counted>) -> Rollup {
 
 impl Budget {
     /// How long may be walked for this parent now.
-    fn grant(&mut self, parent: ProcessId, at: Moment, pace: Pace) -> Duration {
+    pub(super) fn grant(&mut self, parent: ProcessId, at: Moment, pace: Pace) -> Duration {
         let most = micros(MOST_SAVED);
         let earned = self.counted.map_or(most, |counted| micros(at.since(counted) / INCOME));
         self.saved = self.saved.saturating_add(earned).min(most);
@@ -237,7 +242,7 @@ impl Budget {
         Duration::from_micros(u64::try_from(wanted.saturating_sub(paid)).unwrap_or(0))
     }
 
-    fn spend(&mut self, parent: ProcessId, granted: Duration, spent: Duration) {
+    pub(super) fn spend(&mut self, parent: ProcessId, granted: Duration, spent: Duration) {
         self.saved = self.saved.saturating_sub(micros(spent.min(granted)));
         if let Some(account) = self.parents.get_mut(&parent) {
             let beyond = micros(spent.saturating_sub(granted));

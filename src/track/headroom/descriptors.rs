@@ -339,6 +339,7 @@ mod tests {
             story.tracker.assessment().headroom.descriptors.fit.map(|fit| fit.needed)
         };
         assert_eq!(needed(&mut story, 3000, 62, 500), Some(73), "the pid file is older");
+        story.generation = 1;
         story.reads_configuration(4000, 4100);
         assert_eq!(needed(&mut story, 4200, 62, 500), Some(19), "a restart read it");
         assert_eq!(needed(&mut story, 4300, 63, 4200), Some(20), "changed at once");

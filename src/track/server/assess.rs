@@ -59,6 +59,7 @@ impl ServerTracker {
             last_drain: self.drains.last().or(self.latest.last_drain),
             stragglers: known.then_some(stragglers),
             headroom: std::mem::take(&mut self.latest.headroom),
+            drift: std::mem::take(&mut self.latest.drift),
             sources: self.witnesses.states().clone(),
         };
     }
@@ -66,7 +67,9 @@ impl ServerTracker {
     /// The slots, with the limit that httpd was told, as far as that is known.
     fn sum_up_slots(&mut self, snapshot: &ServerSnapshot) -> Option<Board> {
         let parent = snapshot.parent.as_ref()?;
-        self.loaded.observe(snapshot.at, parent, snapshot.resources.settings.as_ref());
+        if let (Some(up), Some(loading)) = (&self.up, self.loading()) {
+            self.loaded.observe(up.id, loading, snapshot.resources.settings.as_ref());
+        }
         let scoreboard = self.scoreboard(snapshot)?;
         let mut board = Board::of(scoreboard, parent.processes.seen()?)?;
         let told = self.loaded.workers_limit(&scoreboard.global);

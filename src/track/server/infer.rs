@@ -5,14 +5,29 @@ use crate::{
     model::{
         event::Event,
         scoreboard::Generation,
-        snapshot::{ParentSighting, Part},
+        snapshot::{ParentSighting, Part, ServerSnapshot},
         source::Why,
         time::Moment,
     },
-    track::{inferred::InferredGenerations, look::Look},
+    track::{
+        children::{self, Placements},
+        inferred::InferredGenerations,
+        look::Look,
+    },
 };
 
 impl ServerTracker {
+    /// The generation of each child, by its slot or, where that cannot be read, by its birth.
+    pub(super) fn placements(&self, snapshot: &ServerSnapshot) -> Placements {
+        let slots = self.scoreboard(snapshot).and_then(|board| board.slots.as_deref());
+        let inferred = self.inferred.as_ref().filter(|_| self.up.is_some());
+        match (slots, inferred) {
+            (Some(slots), _) => children::placements(slots),
+            (None, Some(inferred)) => inferred.placements(),
+            (None, None) => Placements::new(),
+        }
+    }
+
     /// Numbers the generations by the restarts of this look, and times their first children.
     pub(super) fn infer(
         &mut self,

@@ -12,6 +12,7 @@ use crate::{
     track::{
         children::ChildrenTracker,
         drain::DrainTracker,
+        drift::{DriftTracker, LoadingTracker},
         full_restart::Unserved,
         headroom::{HeadroomTracker, RestartForecast},
         memory::{LifeMemory, ParentMemory, ServerMemory, Story},
@@ -35,6 +36,8 @@ impl ServerTracker {
                 started: up.started,
                 restart: up.restart.remember(),
                 full: up.full,
+                loading: self.loading.remember(up.id),
+                drift: self.drift.remember(),
             }),
             running: self.running,
             unserved: self.unserved,
@@ -73,6 +76,11 @@ impl ServerTracker {
             restart: RestartTracker::restored(&parent.restart, life.at, now),
             full: parent.full,
         });
+        if let Some(parent) = &story.parent {
+            tracker.drift = DriftTracker::restored(parent.id, parent.drift);
+            let loading = parent.loading.map(|it| LoadingTracker::restored(parent.id, it));
+            tracker.loading = loading.unwrap_or_default();
+        }
         tracker.parents = story.parents;
         tracker.running = story.running;
         tracker.unserved = story.unserved;

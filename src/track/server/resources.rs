@@ -27,7 +27,8 @@ impl ServerTracker {
         }
     }
 
-    fn roles(&self) -> BTreeMap<ProcessId, Role> {
+    /// The living parent and its worker children, those of parents that are gone included.
+    pub(super) fn roles(&self) -> BTreeMap<ProcessId, Role> {
         let parent = self.up.as_ref().map(|up| (up.id, Role::Parent));
         let children = self.children.workers().iter().map(|(id, descent)| {
             let role = if self.is_current(*descent) { Role::Current } else { Role::Old };

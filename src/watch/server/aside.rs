@@ -50,7 +50,7 @@ impl Server {
         if let Some(parent) = parent {
             match side.asker {
                 Some(asker) => {
-                    self.inquiry.tend(at, parent, side.interval, asker, side.scoreboards);
+                    self.inquiry.tend(at, parent, asker, side.scoreboards);
                 }
                 None => self.inquiry.forbid(),
             }
@@ -77,23 +77,16 @@ impl Server {
     pub(super) fn look_at_resources(
         &mut self,
         snapshot: &ServerSnapshot,
+        living: &[ProcessId],
         side: &mut SideInstruments<'_>,
     ) -> Resources {
         let parent = snapshot.parent.as_ref();
-        let table = parent.and_then(|parent| parent.processes.seen());
-        let children = table.into_iter().flat_map(|table| table.children.values());
-        let workers = children.filter(|child| child.role == ChildRole::Httpd);
-        let living = workers
-            .chain(&snapshot.orphans)
-            .filter(|child| child.state != ProcessState::Ended)
-            .map(|child| child.id);
-        let living: Vec<ProcessId> = living.collect();
         let assessment = self.tracker.assessment();
         let drains = assessment.drains.as_ref().is_some_and(|drains| !drains.is_empty());
         let tree = parent.map(|parent| Tree {
             at: snapshot.at,
             parent: parent.id,
-            children: &living,
+            children: living,
             overlaps: drains || assessment.restart_since.is_some(),
             heats: assessment.restart_since.is_some()
                 || assessment.headroom.limits.heats_until >= Some(snapshot.at),
@@ -108,4 +101,13 @@ impl Server {
             },
         )
     }
+}
+
+/// The living worker children of a look, orphans included.
+pub(super) fn living(snapshot: &ServerSnapshot) -> Vec<ProcessId> {
+    let table = snapshot.parent.as_ref().and_then(|parent| parent.processes.seen());
+    let children = table.into_iter().flat_map(|table| table.children.values());
+    let workers = children.filter(|child| child.role == ChildRole::Httpd).chain(&snapshot.orphans);
+    let living = workers.filter(|child| child.state != ProcessState::Ended);
+    living.map(|child| child.id).collect()
 }

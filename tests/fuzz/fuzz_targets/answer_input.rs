@@ -39,6 +39,15 @@ pub(crate) fn includes(input: &[u8]) {
     }
 }
 
+pub(crate) fn certificate_list(input: &[u8]) -> usize {
+    let names = decode::certificate_list::certificate_list(input).unwrap_or_default();
+    assert!(names.len() <= decode::certificate_list::MOST);
+    for name in names.iter().take(100) {
+        assert!(!name.contains(&b'\n') && input.windows(name.len() + 2).any(|it| &it[2..] == name));
+    }
+    names.len()
+}
+
 /// One text in the place of every file.
 struct Text<'a>(&'a [u8]);
 
@@ -66,10 +75,18 @@ pub(crate) fn directives(input: &[u8]) {
         defines: decode::run_configuration::defines(printed),
         modules: decode::modules::modules(printed),
         version: decode::directives::version("2.4.71"),
+        run: decode::run_configuration::run_configuration(printed),
+        certificates: decode::certificate_list::certificate_list(printed),
         environment: [(b"A".to_vec(), b"x ${A}".to_vec())].into(),
     };
     let found = decode::directives::settings(&told, &tree, &Text(text)).unwrap();
     assert!(found.logs_are_partial || !found.is_partial);
+    assert!(found.tls_is_partial || !found.is_partial);
+    let lists = [&found.log_files, &found.include_patterns, &found.module_files];
+    let hosts = found.tls_hosts.iter().flat_map(|host| &host.pairs);
+    let files = hosts.flat_map(|pair| [&pair.certificate, &pair.key]);
+    assert!(files.chain(lists.into_iter().flat_map(|list| &**list)).all(|it| it.is_absolute()));
+    assert!(found.include_patterns.len() <= 4096);
     for (slots, threads) in [(0, 0), (16, 64), (u32::MAX, u32::MAX)] {
         let limits = found.corrected(slots, threads);
         assert!((1..=limits.children).contains(&limits.starts));

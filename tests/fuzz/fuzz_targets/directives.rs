@@ -1,7 +1,7 @@
 //! Any bytes as what httpd answers: directives.
 #![no_main]
 
-#[allow(dead_code, reason = "one file for five targets")]
+#[allow(dead_code, reason = "one file for six targets")]
 mod answer_input;
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| answer_input::directives(input));

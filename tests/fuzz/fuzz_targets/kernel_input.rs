@@ -1,6 +1,6 @@
 //! What holds of whatever the kernel tells of System V objects and limits.
 
-use gracekeeper::decode::{descriptor_limit, number, sysvipc as tables};
+use gracekeeper::decode::{descriptor_flags, descriptor_limit, number, sysvipc as tables};
 
 pub(crate) fn sysvipc(input: &[u8]) {
     let lines = input.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
@@ -21,6 +21,13 @@ pub(crate) fn sysvipc(input: &[u8]) {
 pub(crate) fn descriptor_limit(input: &[u8]) {
     if let Ok(Some(limit)) = descriptor_limit::soft_limit(input) {
         let digits = limit.to_string();
+        assert!(input.windows(digits.len()).any(|window| window == digits.as_bytes()));
+    }
+}
+
+pub(crate) fn descriptor_flags(input: &[u8]) {
+    if let Some(flags) = descriptor_flags::descriptor_flags(input) {
+        let digits = format!("{flags:o}");
         assert!(input.windows(digits.len()).any(|window| window == digits.as_bytes()));
     }
 }

@@ -40,6 +40,7 @@ pub(crate) fn run(input: &[u8]) {
             statuses: Vec::new(),
             pid_file_left: false,
             resources: gracekeeper::model::resources::Resources::default(),
+            drift: gracekeeper::model::drift::DriftSample::default(),
         };
         for event in tracker.observe(&nobody) {
             tally.count(&event);

@@ -1,21 +1,28 @@
 //! One reading of a configuration, file by file in httpd's order.
 
-use std::{collections::BTreeSet, ffi::OsStr, iter::Peekable, os::unix::ffi::OsStrExt, slice};
+mod directive;
+
+use std::{
+    collections::BTreeSet, ffi::OsStr, iter::Peekable, os::unix::ffi::OsStrExt, path::PathBuf,
+    slice,
+};
 
 use super::{
     Files, Told,
     conditions::{Circumstances, holds, is_conditional},
+    hosts::Hosts,
     limits::Work,
-    lines::Lines,
-    listen::listen,
+    lines::{Lines, section},
     logs::Logs,
     macros::Macro,
     named::Named,
+    numbers::mpm,
+    paths::Paths,
     words::{resolved, word, words},
 };
 use crate::{
-    decode::inclusions::Inclusion,
-    model::settings::{Listen, Mpm, ServerSettings},
+    decode::{inclusions::Inclusion, server_path::absolute},
+    model::settings::{Listen, ServerSettings},
 };
 
 /// As many bytes as macros make of theirs: each may use others.
@@ -26,14 +33,14 @@ const EACH: usize = 256;
 const EACH_LINE: usize = 8;
 /// The same of asking whether there is a file.
 const EACH_FILE: usize = 4096;
-/// A server that listens at more addresses is not followed to its end.
-const MOST_LISTENS: usize = 1024;
 /// Sections of one text that are open at a time.
 const MOST_OPEN: usize = 1000;
 /// httpd follows 20 files that include each other; macros have no such limit.
 const DEEPEST: usize = 64;
+/// A configuration that includes more patterns is not followed to its end.
+const MOST_PATTERNS: usize = 4096;
 /// Directives of the questions themselves.
-const ASKED: [&[u8]; 3] = [b"DUMP_RUN_CFG", b"DUMP_INCLUDES", b"DUMP_MODULES"];
+const ASKED: [&[u8]; 4] = [b"DUMP_RUN_CFG", b"DUMP_INCLUDES", b"DUMP_MODULES", b"DUMP_CERTS"];
 
 type Inclusions<'a> = Peekable<slice::Iter<'a, Inclusion>>;
 
@@ -52,6 +59,9 @@ pub(super) struct Reading<'a> {
     files: &'a dyn Files,
     named: Named,
     logs: Logs,
+    hosts: Hosts,
+    patterns: Paths,
+    modules: Paths,
     listens: Vec<Listen>,
     settings: ServerSettings,
     /// Sections around this whose condition is not known.
@@ -65,12 +75,16 @@ pub(super) struct Reading<'a> {
 
 impl<'a> Reading<'a> {
     pub(super) fn new(told: &'a Told, files: &'a dyn Files) -> Self {
+        let root = || told.run.root.clone();
         let built_in = told.modules.as_ref().map(|modules| modules.built_in.clone());
         Self {
             told,
             files,
             named: Named::new(told.defined.clone(), built_in.unwrap_or_default()),
-            logs: Logs::new(),
+            logs: Logs::below(root()),
+            hosts: Hosts::new(),
+            patterns: Paths::below(root()),
+            modules: Paths::below(root()),
             listens: Vec::new(),
             settings: ServerSettings::default(),
             doubts: 0,
@@ -89,10 +103,21 @@ impl<'a> Reading<'a> {
         }
         let theirs = self.told.defines.keys().filter(|name| !ASKED.contains(&name.as_slice()));
         self.settings.is_partial |= !theirs.eq(&self.named.defines);
-        self.settings.logs_are_partial |= self.settings.is_partial;
+        let logs = self.logs.all(self.told.run.error_log.as_ref());
+        self.settings.logs_are_partial |= self.settings.is_partial || !logs.are_all_kept;
         self.settings.listens = self.listens.into();
-        self.settings.logs = self.logs.descriptors();
+        self.settings.logs = logs.descriptors;
+        self.settings.log_files = logs.files;
         self.settings.mpm = mpm(&self.named.modules);
+        self.settings.include_patterns = self.patterns.all();
+        self.settings.module_files = self.modules.all();
+        let certificates = self.told.certificates.as_ref().map(|names| {
+            names.iter().filter_map(|name| file(self.told, name)).collect::<BTreeSet<_>>()
+        });
+        let tls = self.hosts.tls(certificates.as_ref());
+        self.settings.tls_is_partial |= self.settings.is_partial || tls.is_partial;
+        self.settings.tls_hosts = tls.hosts.into();
+        self.settings.certificates = certificates.map(|files| files.into_iter().collect());
         Some(self.settings).filter(|_| !self.is_unread)
     }
 
@@ -190,6 +215,7 @@ impl<'a> Reading<'a> {
             self.doubts = self.doubts.saturating_sub(usize::from(is_doubted));
             if own == b"virtualhost" {
                 self.settings.logs_are_partial |= !self.logs.leave_host(&mut self.named.room);
+                self.hosts.leave();
             }
             return None;
         }
@@ -206,10 +232,12 @@ impl<'a> Reading<'a> {
             }
             b"virtualhost" => {
                 self.settings.logs_are_partial |= !self.logs.enter_host(&mut self.named.room);
+                self.enter_host(rest);
             }
             b"iffile" => {
                 self.spend(EACH_FILE);
             }
+            b"mdomainset" | b"manageddomain" => self.hosts.doubt(),
             _ => {}
         }
         let rest = self.resolved_now(rest);
@@ -260,46 +288,27 @@ impl<'a> Reading<'a> {
         word
     }
 
-    fn directive(&mut self, number: u32, line: &[u8], within: &mut Inclusions<'_>) {
-        let mut rest = line;
-        let name = word(&mut rest).to_ascii_lowercase();
-        match name.as_slice() {
-            b"include" | b"includeoptional" => self.include(number, rest, within),
-            b"use" => self.use_macro(rest, within),
-            b"define" | b"undefine" | b"loadmodule" => self.carry_out(&name, rest),
-            b"errorlog" | b"customlog" | b"transferlog" | b"globallog" | b"forensiclog" => {
-                self.log(&name, rest);
-            }
-            b"listen" => self.listen(rest),
-            _ => self.number(&name, rest),
-        }
-    }
-
     /// The files that httpd included here: one of this name, or all that a pattern names.
-    fn include(&mut self, number: u32, mut rest: &[u8], within: &mut Inclusions<'_>) {
+    fn include(
+        &mut self,
+        number: u32,
+        mut rest: &[u8],
+        within: &mut Inclusions<'_>,
+        is_optional: bool,
+    ) {
         let name = self.resolved_now(&word(&mut rest));
+        let mut is_file = false;
         while let Some(inclusion) = within.next_if(|inclusion| inclusion.line == number) {
             self.file(inclusion);
             // The next use of a macro has the same line.
-            if inclusion.path.ends_with(OsStr::from_bytes(&name)) {
+            is_file = inclusion.path.ends_with(OsStr::from_bytes(&name));
+            if is_file {
                 break;
             }
         }
-    }
-
-    /// What is carried out while httpd reads.
-    fn carry_out(&mut self, directive: &[u8], rest: &[u8]) {
-        self.settings.is_partial |= self.doubts > 0;
-        let mut words = words(rest);
-        let (Some(name), value) = (words.next(), words.next()) else { return };
-        let (name, value) =
-            (self.resolved_now(&name), value.map(|value| self.resolved_now(&value)));
-        match directive {
-            b"loadmodule" => {
-                self.settings.is_partial |= !self.named.load(name);
-            }
-            b"undefine" => self.named.undefine(&name),
-            _ => self.settings.is_partial |= !self.named.define(name, value),
+        // What must be there, and is one file, is among the files that httpd read.
+        if (is_optional || !is_file) && self.patterns.len() < MOST_PATTERNS {
+            self.patterns.add(&name);
         }
     }
 
@@ -315,68 +324,9 @@ impl<'a> Reading<'a> {
         self.makes = self.makes.saturating_sub(text.len().saturating_add(EACH));
         self.text(&text, within);
     }
-
-    fn log(&mut self, directive: &[u8], mut rest: &[u8]) {
-        self.settings.logs_are_partial |= self.doubts > 0;
-        let name = self.resolved_at_last(&word(&mut rest));
-        match directive {
-            b"errorlog" => self.logs.error(name),
-            b"forensiclog" => self.logs.forensic(name),
-            _ => self.logs.add(&name),
-        }
-    }
-
-    fn listen(&mut self, mut rest: &[u8]) {
-        let address = self.resolved_at_last(&word(&mut rest));
-        match listen(&address) {
-            Some(listen) if self.listens.len() < MOST_LISTENS => self.listens.push(listen),
-            Some(_) | None => self.settings.is_partial = true,
-        }
-        self.settings.is_partial |= self.doubts > 0;
-    }
-
-    fn number(&mut self, directive: &[u8], mut rest: &[u8]) {
-        let place: fn(&mut ServerSettings) -> &mut Option<u32> = match directive {
-            b"startservers" => |it| &mut it.start_servers,
-            b"minsparethreads" | b"minspareservers" => |it| &mut it.min_spare,
-            b"maxsparethreads" | b"maxspareservers" => |it| &mut it.max_spare,
-            b"threadsperchild" => |it| &mut it.threads_per_child,
-            b"maxrequestworkers" | b"maxclients" => |it| &mut it.max_request_workers,
-            b"serverlimit" => |it| &mut it.server_limit,
-            b"threadlimit" => |it| &mut it.thread_limit,
-            _ => return,
-        };
-        let number = integer(&self.resolved_at_last(&word(&mut rest)));
-        *place(&mut self.settings) = Some(number);
-        self.settings.is_partial |= self.doubts > 0;
-    }
 }
 
-/// The name of a section that begins or, if the first is true, ends here.
-fn section(line: &[u8]) -> Option<(bool, Vec<u8>)> {
-    let rest = line.strip_prefix(b"<")?;
-    let (is_end, rest) = match rest.strip_prefix(b"/") {
-        Some(rest) => (true, rest),
-        None => (false, rest),
-    };
-    let end = rest.iter().position(|byte| byte.is_ascii_whitespace() || *byte == b'>');
-    Some((is_end, rest.get(..end.unwrap_or(rest.len()))?.to_ascii_lowercase()))
-}
-
-/// `atoi`: what begins with no number is 0, and less than none is none.
-fn integer(text: &[u8]) -> u32 {
-    let digits = text.strip_prefix(b"+").unwrap_or(text);
-    let digits = digits.iter().take_while(|byte| byte.is_ascii_digit());
-    digits.fold(0_u32, |number, digit| {
-        number.saturating_mul(10).saturating_add(u32::from(digit - b'0'))
-    })
-}
-
-fn mpm(modules: &BTreeSet<Vec<u8>>) -> Option<Mpm> {
-    let known: [(&[u8], Mpm); 3] = [
-        (b"mpm_event_module", Mpm::Event),
-        (b"mpm_worker_module", Mpm::Worker),
-        (b"mpm_prefork_module", Mpm::Prefork),
-    ];
-    known.into_iter().find(|(name, _)| modules.contains(*name)).map(|(_, mpm)| mpm)
+/// The path of a certificate or a key, unless it is the name of one in a token.
+fn file(told: &Told, name: &[u8]) -> Option<PathBuf> {
+    absolute(told.run.root.as_deref(), name).filter(|_| !name.starts_with(b"pkcs11:"))
 }

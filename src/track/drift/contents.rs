@@ -1,0 +1,214 @@
+//! Configuration and certificates: whether what lies on disk is what the running generation read.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    Owed,
+    configuration_hash::configuration_hash,
+    standing::{Load, Proof, Standing},
+};
+use crate::model::{
+    files::{Digest, FileSighting, FileSightings, Loading},
+    time::Timestamp,
+    tls::ServedCertificates,
+};
+
+/// The kernel tells of a change within this, unless the host is very busy.
+const HEARD_WITHIN: Duration = Duration::from_millis(5);
+
+/// Follows the contents of one parent's files.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ContentTracker {
+    /// The load that the files were last held against.
+    load: Option<u64>,
+    files: BTreeMap<PathBuf, Standing>,
+    listings: BTreeMap<PathBuf, Standing>,
+    served: Served,
+    folded: Option<Arc<FileSightings>>,
+    /// The files could not be seen since.
+    missed: bool,
+    verdict: Contents,
+}
+
+/// What is known of contents.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Contents {
+    /// Of the configuration; `None` where nothing of it is known.
+    pub(super) config: Option<Owed>,
+    /// Of certificates and keys.
+    pub(super) certificate: Option<Owed>,
+    /// The configuration that is loaded, as a number.
+    pub(super) hash: Option<u64>,
+}
+
+/// What listeners served, and since which load of this parent: what was served before a restart tells
+/// nothing of what was loaded in it.
+#[derive(Clone, Debug, Default)]
+struct Served {
+    latest: Option<Arc<ServedCertificates>>,
+    since: BTreeMap<PathBuf, (Digest, Option<u64>)>,
+}
+
+impl ContentTracker {
+    /// One for another parent of the same server, of which nothing is known yet.
+    pub(super) fn for_another_parent(&self) -> Self {
+        let mut served = self.served.clone();
+        for (_, since) in served.since.values_mut() {
+            *since = None;
+        }
+        Self { served, ..Self::default() }
+    }
+
+    /// Folds one look; without `files` nothing is known in it.
+    pub(super) fn observe(
+        &mut self,
+        files: Option<&Arc<FileSightings>>,
+        served: Option<&Arc<ServedCertificates>>,
+        (at, loading): (Timestamp, Loading),
+    ) -> Contents {
+        let is_new = self.load != Some(loading.number);
+        // What is told with the news of a load was asked for before it.
+        let asked_in = (!is_new).then_some(loading.number);
+        let is_served_anew = self.served.observe(served, asked_in);
+        let Some(files) = files else {
+            self.missed = true;
+            return Contents::default();
+        };
+        let is_folded = self.folded.as_ref().is_some_and(|folded| Arc::ptr_eq(folded, files));
+        if is_new || is_served_anew || !is_folded {
+            if is_new {
+                self.begin();
+            }
+            let load = Load {
+                began: loading.began.wall,
+                certain: loading.began.after(HEARD_WITHIN).wall,
+                held_until: files.unchanged_until.map(|until| until.wall),
+                is_new,
+            };
+            let (named, patterns) = (&files.files, &files.listings);
+            self.files.retain(|path, it| named.contains_key(path) || it.fold_gone(at, &load));
+            self.listings.retain(|path, it| patterns.contains_key(path) || it.fold_gone(at, &load));
+            self.fold(files, &load, loading.number);
+            self.judge(files);
+            self.load = Some(loading.number);
+            self.folded = Some(Arc::clone(files));
+        }
+        self.missed = false;
+        self.verdict
+    }
+
+    /// A restart now would find another key there than this parent was told the pass phrase of.
+    pub(super) fn is_another_key(&self, path: &Path, began: Timestamp) -> bool {
+        let Some(standing) = self.files.get(path) else { return false };
+        let is_added = !standing.is_known() && self.verdict.config != Some(Owed::Nothing);
+        is_added || standing.is_written_since(began)
+    }
+
+    /// Another load: what was sighted last before it was read, unless nobody saw what became of it.
+    fn begin(&mut self) {
+        if self.missed {
+            self.files.clear();
+            self.listings.clear();
+        }
+        self.verdict.hash = None;
+    }
+
+    fn fold(&mut self, files: &FileSightings, load: &Load, number: u64) {
+        for (path, sighting) in &files.files {
+            let disk = files.certificates.get(path).map(|certificate| certificate.fingerprint);
+            let proof = self.served.proves(path, disk, number);
+            fold_one(&mut self.files, path, sighting, load, proof);
+        }
+        for (pattern, listing) in &files.listings {
+            let (content, changed) = (listing.content, listing.changed);
+            let sighting = FileSighting { content, changed, modified: None };
+            fold_one(&mut self.listings, pattern, &sighting, load, Proof::None);
+        }
+    }
+
+    fn judge(&mut self, files: &FileSightings) {
+        let list = &files.list;
+        let configuration = list.configuration.iter().filter_map(|path| self.files.get(path));
+        let listings = list.patterns.iter().filter_map(|path| self.listings.get(path));
+        let configuration: Vec<&Standing> = configuration.chain(listings).collect();
+        let known = configuration.iter().filter(|it| it.is_known());
+        let config = match first(known.map(|it| it.owed())) {
+            // Whatever names the others is as it was read: so they were read too.
+            Owed::Nothing => first(configuration.iter().map(|it| it.owed())),
+            owed @ Owed::Since(_) => owed,
+        };
+        let tls: BTreeSet<&PathBuf> = list.certificates.iter().chain(&list.keys).collect();
+        let tls: Vec<&Standing> = tls.into_iter().filter_map(|path| self.files.get(path)).collect();
+        let counted = tls.iter().filter(|it| it.is_known() || config == Owed::Nothing);
+        let certificate = first(counted.map(|it| it.owed()));
+        let is_seen = |standings: &[&Standing]| standings.iter().any(|it| it.is_seen());
+        let hash = match config {
+            Owed::Nothing => configuration_hash(files),
+            Owed::Since(_) => self.verdict.hash,
+        };
+        self.verdict = Contents {
+            config: is_seen(&configuration).then_some(config),
+            certificate: (tls.is_empty() || is_seen(&tls)).then_some(certificate),
+            hash,
+        };
+    }
+}
+
+impl Served {
+    /// Whether anything may be new.
+    fn observe(&mut self, served: Option<&Arc<ServedCertificates>>, load: Option<u64>) -> bool {
+        let Some(served) = served else { return false };
+        if self.latest.as_ref().is_some_and(|latest| Arc::ptr_eq(latest, served)) {
+            return false;
+        }
+        let shown = served.iter().filter_map(|(path, answer)| {
+            let fingerprint = answer.as_ref().ok()?.fingerprint;
+            let before = self.since.get(path).filter(|(before, _)| *before == fingerprint);
+            Some((path.clone(), before.copied().unwrap_or((fingerprint, load))))
+        });
+        self.since = shown.collect();
+        self.latest = Some(Arc::clone(served));
+        true
+    }
+
+    /// What this load's answers tell of a file with this certificate.
+    fn proves(&self, path: &Path, disk: Option<Digest>, load: u64) -> Proof {
+        let served = self.since.get(path).filter(|(_, since)| *since == Some(load));
+        match served.zip(disk) {
+            Some(((served, _), disk)) if *served == disk => Proof::Loaded,
+            Some(_) => Proof::NotLoaded,
+            None => Proof::None,
+        }
+    }
+}
+
+fn fold_one(
+    all: &mut BTreeMap<PathBuf, Standing>,
+    path: &Path,
+    sighting: &FileSighting,
+    load: &Load,
+    proof: Proof,
+) {
+    if let Some(standing) = all.get_mut(path) {
+        standing.fold(sighting, load, proof);
+        return;
+    }
+    let mut standing = Standing::new();
+    standing.fold(sighting, load, proof);
+    all.insert(path.to_owned(), standing);
+}
+
+/// The first change of all that is owed.
+fn first(all: impl Iterator<Item = Owed>) -> Owed {
+    all.fold(Owed::Nothing, |first, owed| match (first, owed) {
+        (Owed::Nothing, other) | (other, Owed::Nothing) => other,
+        (Owed::Since(one), Owed::Since(other)) => {
+            Owed::Since([one, other].into_iter().flatten().min())
+        }
+    })
+}

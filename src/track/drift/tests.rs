@@ -1,0 +1,418 @@
+use std::{path::PathBuf, sync::Arc};
+
+use super::*;
+use crate::{
+    model::{
+        files::{Content, Digest, FileList, FileSighting, FileSightings, KeyFile, Listing},
+        scoreboard::Generation,
+        settings::Mpm,
+        source::Why,
+        tls::{KeyAlgorithm, ServedCertificates},
+    },
+    track::fixture::{after, process},
+};
+
+const MAIN: &str = "/etc/httpd.conf";
+const CERTIFICATE: &str = "/etc/cert.pem";
+const KEY: &str = "/etc/key.pem";
+const PATTERN: &str = "/etc/conf.d/*.conf";
+
+/// A tracker and what it is shown, in milliseconds after the parent's start.
+struct Scene {
+    tracker: DriftTracker,
+    files: FileSightings,
+    served: Option<ServedCertificates>,
+    told: Option<ServerSettings>,
+    loaded: Option<ServerSettings>,
+    global: Option<Global>,
+    parent: ProcessId,
+    loading: Loading,
+}
+
+const fn bytes(number: u8) -> Content {
+    Content::Bytes(Digest([number; 16]))
+}
+
+fn certificate(number: u8, begins: u64, ends: u64) -> Certificate {
+    Certificate {
+        begins: after(begins).wall,
+        ends: after(ends).wall,
+        fingerprint: Digest([number; 16]),
+        algorithm: KeyAlgorithm::Rsa,
+    }
+}
+
+fn serving(number: u8) -> ServedCertificates {
+    [(CERTIFICATE.into(), Ok(certificate(number, 0, 99_000)))].into()
+}
+
+fn since(milliseconds: u64) -> Owed {
+    Owed::Since(Some(after(milliseconds).wall))
+}
+
+impl Scene {
+    /// All was written at 1000 and read at 10 000.
+    fn new() -> Self {
+        let mut scene = Self {
+            tracker: DriftTracker::default(),
+            files: FileSightings {
+                list: Arc::new(FileList {
+                    configuration: vec![MAIN.into()],
+                    patterns: vec![PATTERN.into()],
+                    certificates: vec![CERTIFICATE.into()],
+                    keys: vec![KEY.into()],
+                    ..FileList::default()
+                }),
+                ..FileSightings::default()
+            },
+            served: None,
+            told: None,
+            loaded: None,
+            global: None,
+            parent: process(1, 0),
+            loading: Loading { number: 0, began: after(10_000) },
+        };
+        for path in [MAIN, CERTIFICATE, KEY] {
+            scene.put(path, 1000, bytes(1));
+        }
+        scene.files.keys.insert(KEY.into(), KeyFile { is_encrypted: false });
+        scene.list(1000, 1);
+        scene
+    }
+
+    fn put(&mut self, path: &str, changed: u64, content: Content) {
+        let stamp = Some(after(changed).wall);
+        let sighting = FileSighting { content, changed: stamp, modified: stamp };
+        self.files.files.insert(path.into(), sighting);
+        self.files.unchanged_until = Some(after(changed));
+    }
+
+    fn list(&mut self, changed: u64, names: u8) {
+        let listing = Listing { content: bytes(names), changed: Some(after(changed).wall) };
+        self.files.listings.insert(PATTERN.into(), listing);
+        self.files.unchanged_until = Some(after(changed));
+    }
+
+    fn load(&mut self, began: u64) {
+        self.loading = Loading { number: self.loading.number + 1, began: after(began) };
+    }
+
+    fn drift(&mut self, at: u64) -> Drift {
+        let sample = DriftSample {
+            files: Some(Part::Seen(Arc::new(self.files.clone()))),
+            served: self.served.clone().map(|served| Part::Seen(Arc::new(served))),
+            ..DriftSample::default()
+        };
+        self.look(at, &sample)
+    }
+
+    fn look(&mut self, at: u64, sample: &DriftSample) -> Drift {
+        self.tracker.observe(&DriftLook {
+            at: after(at),
+            parent: self.parent,
+            sample,
+            told: self.told.as_ref(),
+            loaded: self.loaded.as_ref(),
+            loading: self.loading,
+            roles: &BTreeMap::new(),
+            global: self.global,
+        })
+    }
+
+    fn owed(&mut self, at: u64, reason: Reason) -> Option<Owed> {
+        self.drift(at).owed.get(&reason).copied()
+    }
+}
+
+#[test]
+fn a_change_is_owed_since_it_was_made_until_it_is_loaded_or_taken_back() {
+    let mut scene = Scene::new();
+    assert_eq!(scene.owed(11_000, Reason::Config), Some(Owed::Nothing));
+    scene.put(MAIN, 12_000, bytes(2));
+    assert_eq!(scene.owed(13_000, Reason::Config), Some(since(12_000)));
+    scene.put(MAIN, 14_000, bytes(3));
+    assert_eq!(scene.owed(15_000, Reason::Config), Some(since(12_000)), "the first one");
+    assert_eq!(scene.owed(15_000, Reason::Certificate), Some(Owed::Nothing));
+    scene.put(MAIN, 16_000, bytes(1));
+    assert_eq!(scene.owed(17_000, Reason::Config), Some(Owed::Nothing));
+    scene.put(MAIN, 18_000, bytes(2));
+    assert_eq!(scene.owed(19_000, Reason::Config), Some(since(18_000)));
+    scene.load(20_000);
+    assert_eq!(scene.owed(21_000, Reason::Config), Some(Owed::Nothing));
+    scene.put(MAIN, 22_000, bytes(1));
+    assert_eq!(scene.owed(23_000, Reason::Config), Some(since(22_000)));
+}
+
+#[test]
+fn a_file_that_is_removed_and_a_name_that_is_added_are_changes() {
+    let mut scene = Scene::new();
+    scene.drift(11_000);
+    scene.put(CERTIFICATE, 12_000, Content::Missing);
+    assert_eq!(scene.owed(13_000, Reason::Certificate), Some(since(12_000)));
+    scene.list(14_000, 2);
+    assert_eq!(scene.owed(15_000, Reason::Config), Some(since(14_000)));
+    scene.list(16_000, 1);
+    assert_eq!(scene.owed(17_000, Reason::Config), Some(Owed::Nothing), "it was removed again");
+}
+
+#[test]
+fn what_only_a_changed_configuration_names_counts_for_nothing_by_itself() {
+    let mut scene = Scene::new();
+    scene.drift(11_000);
+    scene.put(MAIN, 12_000, bytes(2));
+    scene.put("/etc/new.pem", 11_500, bytes(9));
+    let mut list = (*scene.files.list).clone();
+    list.certificates.push(PathBuf::from("/etc/new.pem"));
+    scene.files.list = Arc::new(list);
+    let drift = scene.drift(13_000);
+    assert_eq!(drift.owed[&Reason::Config], since(12_000));
+    assert_eq!(drift.owed[&Reason::Certificate], Owed::Nothing);
+    scene.load(14_000);
+    scene.drift(15_000);
+    scene.put("/etc/new.pem", 16_000, bytes(8));
+    assert_eq!(scene.owed(17_000, Reason::Certificate), Some(since(16_000)));
+}
+
+#[test]
+fn what_was_changed_before_it_was_first_seen_is_owed_unless_a_listener_serves_it() {
+    let mut scene = Scene::new();
+    scene.put(CERTIFICATE, 12_000, bytes(2));
+    scene.files.certificates.insert(CERTIFICATE.into(), certificate(2, 0, 99_000));
+    assert_eq!(scene.owed(13_000, Reason::Certificate), Some(since(12_000)));
+    scene.served = Some(serving(2));
+    assert_eq!(scene.owed(14_000, Reason::Certificate), Some(Owed::Nothing));
+    scene.put(CERTIFICATE, 15_000, bytes(3));
+    assert_eq!(scene.owed(16_000, Reason::Certificate), Some(since(15_000)), "another chain");
+}
+
+#[test]
+fn what_is_served_decides_if_it_was_asked_for_after_the_load() {
+    let mut scene = Scene::new();
+    scene.files.certificates.insert(CERTIFICATE.into(), certificate(1, 0, 99_000));
+    scene.served = Some(serving(1));
+    assert_eq!(scene.owed(11_000, Reason::Certificate), Some(Owed::Nothing));
+    scene.put(CERTIFICATE, 12_000, bytes(2));
+    scene.files.certificates.insert(CERTIFICATE.into(), certificate(2, 0, 99_000));
+    assert_eq!(scene.owed(13_000, Reason::Certificate), Some(since(12_000)));
+    scene.load(14_000);
+    assert_eq!(scene.owed(15_000, Reason::Certificate), Some(Owed::Nothing), "served before");
+    scene.served = Some(serving(2));
+    assert_eq!(scene.owed(16_000, Reason::Certificate), Some(Owed::Nothing));
+    scene.load(17_000);
+    scene.drift(18_000);
+    scene.served = Some(serving(7));
+    assert_eq!(scene.owed(19_000, Reason::Certificate), Some(since(12_000)));
+}
+
+#[test]
+fn rights_that_are_lost_change_nothing_and_bytes_that_change_meanwhile_do() {
+    let mut scene = Scene::new();
+    scene.drift(11_000);
+    let closed = |number, modified| FileSighting {
+        content: Content::Inode(Digest([number; 16]), Why::Permission),
+        changed: Some(after(12_000).wall),
+        modified: Some(after(modified).wall),
+    };
+    scene.files.files.insert(MAIN.into(), closed(7, 1000));
+    scene.files.unchanged_until = Some(after(12_000));
+    assert_eq!(scene.owed(13_000, Reason::Config), Some(Owed::Nothing));
+    scene.files.files.insert(MAIN.into(), closed(8, 12_000));
+    assert_eq!(scene.owed(14_000, Reason::Config), Some(since(12_000)));
+    scene.put(MAIN, 15_000, bytes(1));
+    assert_eq!(scene.owed(16_000, Reason::Config), Some(Owed::Nothing));
+    scene.put(MAIN, 17_000, Content::Unseen(Why::Permission));
+    assert_eq!(scene.owed(18_000, Reason::Config), Some(Owed::Nothing));
+}
+
+#[test]
+fn without_files_nothing_is_known_and_nothing_forgotten() {
+    let mut scene = Scene::new();
+    scene.put(MAIN, 12_000, bytes(2));
+    let known = scene.drift(13_000);
+    for files in [None, Some(Part::Unseen(Why::Other))] {
+        let drift = scene.look(14_000, &DriftSample { files, ..DriftSample::default() });
+        assert_eq!(drift, Drift::default());
+    }
+    assert_eq!(scene.drift(15_000), known);
+}
+
+#[test]
+fn two_changes_that_were_sighted_as_one_around_a_load_may_have_been_both() {
+    let mut scene = Scene::new();
+    scene.drift(11_000);
+    scene.load(12_000);
+    scene.put(MAIN, 12_100, bytes(1));
+    // The first of the two.
+    scene.files.unchanged_until = Some(after(11_999));
+    assert_eq!(scene.owed(13_000, Reason::Config), Some(since(12_100)));
+    scene.load(14_000);
+    scene.put(MAIN, 14_100, bytes(1));
+    assert_eq!(scene.owed(15_000, Reason::Config), Some(Owed::Nothing), "only touched");
+}
+
+#[test]
+fn the_number_of_a_configuration_is_of_what_is_loaded() {
+    let mut scene = Scene::new();
+    let loaded = scene.drift(11_000).config_hash;
+    assert!(loaded.is_some());
+    scene.put(MAIN, 12_000, bytes(2));
+    assert_eq!(scene.drift(13_000).config_hash, loaded);
+    scene.load(14_000);
+    let next = scene.drift(15_000).config_hash;
+    assert!(next.is_some() && next != loaded);
+    let mut late = Scene::new();
+    late.put(MAIN, 12_000, bytes(2));
+    assert_eq!(late.drift(13_000).config_hash, None, "what is loaded was never seen");
+}
+
+#[test]
+fn another_key_that_is_encrypted_would_be_asked_for() {
+    let mut scene = Scene::new();
+    let drift = scene.drift(11_000);
+    assert_eq!((drift.keys_encrypted, drift.would_prompt), (Some(0), Some(false)));
+    scene.files.keys.insert(KEY.into(), KeyFile { is_encrypted: true });
+    let drift = scene.drift(11_500);
+    assert_eq!((drift.keys_encrypted, drift.would_prompt), (Some(1), Some(false)));
+    scene.put(KEY, 12_000, bytes(1));
+    assert_eq!(scene.drift(13_000).would_prompt, Some(true), "mod_ssl compares times");
+    assert_eq!(scene.owed(13_000, Reason::Certificate), Some(Owed::Nothing), "not bytes");
+    scene.load(14_000);
+    assert_eq!(scene.drift(15_000).would_prompt, Some(false));
+    let mut list = (*scene.files.list).clone();
+    list.keys.push(PathBuf::from("/etc/other.key"));
+    scene.files.list = Arc::new(list);
+    let drift = scene.drift(16_000);
+    assert_eq!((drift.keys_encrypted, drift.would_prompt), (None, None), "it cannot be read");
+    scene.put("/etc/other.key", 900, bytes(5));
+    scene.put(MAIN, 15_500, bytes(4));
+    scene.files.keys.insert("/etc/other.key".into(), KeyFile { is_encrypted: true });
+    assert_eq!(scene.drift(17_000).keys_encrypted, Some(2));
+}
+
+#[test]
+fn an_encrypted_key_that_only_a_changed_configuration_names_would_be_asked_for() {
+    let mut scene = Scene::new();
+    scene.drift(11_000);
+    scene.put(MAIN, 12_000, bytes(2));
+    scene.put(KEY, 12_000, bytes(1));
+    let mut list = (*scene.files.list).clone();
+    list.keys = vec![PathBuf::from("/etc/other.key")];
+    scene.files.list = Arc::new(list);
+    scene.put("/etc/other.key", 12_000, bytes(5));
+    scene.files.keys.insert("/etc/other.key".into(), KeyFile { is_encrypted: true });
+    assert_eq!(scene.drift(13_000).would_prompt, Some(true));
+    scene.load(14_000);
+    assert_eq!(scene.drift(15_000).would_prompt, Some(false));
+}
+
+#[test]
+fn the_most_urgent_certificate_is_that_with_the_least_share_of_its_life_left() {
+    let mut scene = Scene::new();
+    let mut list = (*scene.files.list).clone();
+    let paths = ["/a", "/b", "/unused"];
+    list.certificates = vec![paths[0].into(), paths[1].into()];
+    scene.files.list = Arc::new(list);
+    let long = certificate(1, 0, 1_000_000);
+    let short = certificate(2, 60_000, 900_000);
+    for (path, it) in paths.into_iter().zip([long, short, certificate(3, 0, 20_000)]) {
+        scene.files.certificates.insert(path.into(), it);
+    }
+    let dates = scene.drift(100_000).certificates;
+    let disk = dates[&CertificateSource::Disk];
+    assert_eq!((disk.most_urgent, disk.earliest_end), (long, short.ends));
+    assert_eq!(dates.len(), 1, "nobody was asked");
+    scene.served = Some([("/a".into(), Ok(short)), ("/b".into(), Err(Why::Timeout))].into());
+    let served = scene.drift(100_000).certificates[&CertificateSource::Served];
+    assert_eq!(served.most_urgent, short);
+    let expired = certificate(4, 0, 50_000);
+    scene.files.certificates.insert("/a".into(), expired);
+    scene.files.certificates.insert("/b".into(), certificate(5, 0, 60_000));
+    let disk = scene.drift(100_000).certificates[&CertificateSource::Disk];
+    assert_eq!(disk.most_urgent, expired);
+}
+
+fn settings(mpm: Mpm, limits: [Option<u32>; 2]) -> ServerSettings {
+    let [server_limit, thread_limit] = limits;
+    ServerSettings {
+        mpm: Some(mpm),
+        server_limit,
+        thread_limit,
+        changed: Some(after(12_000).wall),
+        ..ServerSettings::default()
+    }
+}
+
+const fn global(server_limit: u32, thread_limit: u32) -> Global {
+    Global {
+        server_limit,
+        thread_limit,
+        running_generation: Generation::new(0),
+        restart_time: Timestamp::from_micros(0),
+    }
+}
+
+#[test]
+fn limits_are_held_against_the_scoreboard_as_httpd_would_make_them() {
+    for (mpm, told, running, is_owed) in [
+        (Mpm::Event, [None, None], [16, 64], false),
+        (Mpm::Worker, [Some(16), Some(64)], [16, 64], false),
+        (Mpm::Prefork, [None, Some(7)], [256, 1], false),
+        (Mpm::Event, [Some(17), None], [16, 64], true),
+        (Mpm::Event, [None, Some(65)], [16, 64], true),
+        (Mpm::Event, [Some(30_000), Some(0)], [20_000, 1], false),
+        (Mpm::Prefork, [Some(300_000), None], [200_000, 1], false),
+        (Mpm::Event, [None, Some(200_000)], [16, 100_000], false),
+    ] {
+        let mut scene = Scene::new();
+        scene.told = Some(settings(mpm, told));
+        scene.global = Some(global(running[0], running[1]));
+        let expected = if is_owed { since(12_000) } else { Owed::Nothing };
+        assert_eq!(scene.owed(13_000, Reason::Limits), Some(expected), "{mpm:?} {told:?}");
+        scene.told = Some(ServerSettings { is_partial: true, ..settings(mpm, told) });
+        assert_eq!(scene.owed(14_000, Reason::Limits), None);
+    }
+}
+
+#[test]
+fn limits_are_remembered_where_no_scoreboard_tells_and_a_restart_does_not_pay() {
+    let mut scene = Scene::new();
+    let before = settings(Mpm::Event, [Some(4), None]);
+    (scene.told, scene.loaded) = (Some(before.clone()), Some(before));
+    assert_eq!(scene.owed(11_000, Reason::Limits), Some(Owed::Nothing));
+    let now = settings(Mpm::Event, [Some(8), None]);
+    scene.told = Some(now.clone());
+    scene.put(MAIN, 11_900, bytes(2));
+    assert_eq!(scene.owed(12_500, Reason::Limits), Some(since(11_900)));
+    scene.load(13_000);
+    scene.loaded = Some(now.clone());
+    let drift = scene.drift(14_000);
+    assert_eq!(drift.owed[&Reason::Config], Owed::Nothing);
+    assert_eq!(drift.owed[&Reason::Limits], since(11_900));
+    let memory = scene.tracker.remember();
+    let text = serde_json::to_string(&memory).unwrap();
+    scene.tracker = DriftTracker::restored(scene.parent, serde_json::from_str(&text).unwrap());
+    assert_eq!(scene.owed(15_000, Reason::Limits), Some(since(12_000)));
+    scene.parent = process(2, 16_000);
+    scene.loading = Loading { number: 0, began: after(16_000) };
+    assert_eq!(scene.owed(17_000, Reason::Limits), Some(Owed::Nothing));
+}
+
+#[test]
+fn another_mpm_needs_another_parent() {
+    let mut scene = Scene::new();
+    let path = PathBuf::from("/usr/lib/apache2/modules/mod_mpm_event.so");
+    let mapped = crate::model::files::MappedFile {
+        path,
+        kind: crate::model::files::MappedKind::Library,
+        is_replaced: false,
+        changed: None,
+    };
+    let sample =
+        DriftSample { mapped: Some(Part::Seen([mapped].into())), ..DriftSample::default() };
+    scene.told = Some(settings(Mpm::Prefork, [None, None]));
+    assert_eq!(scene.look(13_000, &DriftSample::default()).owed.get(&Reason::Limits), None);
+    let drift = scene.look(14_000, &sample);
+    assert_eq!(drift.owed[&Reason::Limits], since(12_000));
+    scene.told = Some(settings(Mpm::Event, [None, None]));
+    assert_eq!(scene.look(15_000, &sample).owed.get(&Reason::Limits), None, "limits of its start");
+}

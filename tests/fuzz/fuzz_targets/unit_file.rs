@@ -1,0 +1,7 @@
+//! Any bytes as a unit.
+#![no_main]
+
+#[allow(dead_code, reason = "one file for two targets")]
+mod host_input;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| host_input::unit_file(input));
