@@ -26,10 +26,11 @@
 //!    know no file, socket, clock, log or thread. Of `decode`, `track` knows [`decode::error_log::failure`] only, so that one rule says
 //!    what httpd's words mean, to it and to `history`.
 //! 2. Only [`clock`] reads time. Intervals come from the time since boot.
-//! 3. Nothing here signals httpd, writes where httpd reads, or takes a worker from it, unless an
-//!    operator has `mod_status` asked, which takes one for as long as it answers. The one
-//!    exception is `demo`: it does all of that to the httpd that it started itself, through the
-//!    handle of its own child, and to no other.
+//! 3. Nothing here signals httpd or writes where httpd reads. It takes a worker from it in two
+//!    cases: for the milliseconds of a handshake, once per certificate file and change and never
+//!    while none is ready (`observe::served`), and where an operator has `mod_status` asked, for as
+//!    long as that answers. The one exception is `demo`: it does all of that to the httpd that it
+//!    started itself, through the handle of its own child, and to no other.
 //! 4. A source that fails is `Unseen`, never a default value. Nothing that it delivers can stop
 //!    the program.
 //! 5. A process is its pid and its start time, held by a pidfd; never a pid alone.
@@ -40,7 +41,8 @@
 //!    nothing polls faster than its interval, except that who reads its configuration is looked at
 //!    every 300 ms for its first ten seconds, because nothing reports the start of a dialog. A look
 //!    is no single instant: what is dear to read has a pace of its own in `observe::resources`, and
-//!    is as old in the snapshot as when it was read last. What grows with the number or the size of
+//!    is as old in the snapshot as when it was read last. Files are looked at by a thread of their own
+//!    (`observe::files`), when something happened to them and every 10 s, programs every second. What grows with the number or the size of
 //!    processes is read within a budget, kept in `observe::reader` where it is spent; what took long
 //!    rests in proportion.
 //! 9. The process that listens on the network holds no capability. What needs one is read by a

@@ -2,7 +2,9 @@
 
 use crate::harness::{Gracekeeper, Httpd, metrics::Metrics};
 
+mod certificates;
 mod configuration;
+mod held;
 mod hostile;
 
 /// Whether a restart is required for this reason; `None` while that is not known.
