@@ -13,7 +13,19 @@ use super::{
 };
 
 /// The beginning of a SHA-256: the same content has the same on every host.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub struct Digest(pub [u8; 16]);
 
 /// The files that are to be watched of one server, as httpd itself tells of them.

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub(super) use self::loading::{LoadingMemory, LoadingTracker};
 use self::{
     certificates::Keys,
-    contents::ContentTracker,
+    contents::{ContentMemory, ContentTracker},
     limits::{LimitDrift, StartedWith},
     logs::LogTracker,
     programs::ProgramTracker,
@@ -106,22 +106,24 @@ pub struct DriftTracker {
 }
 
 /// What is kept of a living parent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct DriftMemory {
     started_with: StartedWith,
+    contents: ContentMemory,
 }
 
 impl DriftTracker {
     /// One that goes on where an earlier run left it.
     pub(super) fn restored(parent: ProcessId, memory: DriftMemory) -> Self {
         let limits = LimitDrift::restored(memory.started_with);
-        Self { of: Some(parent), limits, ..Self::default() }
+        let contents = ContentTracker::restored(memory.contents);
+        Self { of: Some(parent), limits, contents, ..Self::default() }
     }
 
     /// What is to be kept.
-    pub(super) const fn remember(&self) -> DriftMemory {
-        DriftMemory { started_with: self.limits.remember() }
+    pub(super) fn remember(&self) -> DriftMemory {
+        DriftMemory { started_with: self.limits.remember(), contents: self.contents.remember() }
     }
 
     /// Folds one look.

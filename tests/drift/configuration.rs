@@ -207,6 +207,23 @@ fn what_changed_before_the_first_look_is_owed_and_what_a_full_restart_loads_is_n
 }
 
 #[test]
+fn what_is_owed_and_what_was_read_are_known_to_the_next_run() {
+    let httpd = Httpd::builder(Mpm::Event).start();
+    let gracekeeper = watch(&httpd);
+    let hash = |metrics: &crate::harness::metrics::Metrics| metrics.value("httpd_config_hash", &[]);
+    let loaded = hash(&gracekeeper.scrape());
+    let original = fs::read_to_string(httpd.configuration_file()).unwrap();
+    httpd.rewrite_config(|text| text + "# changed\n");
+    wait_for(&gracekeeper, "it is owed", true);
+    let gracekeeper = gracekeeper.leave().start_again();
+    gracekeeper.wait_until("it still is", |metrics| {
+        owed(metrics, "config") == Some(true) && loaded.is_some() && hash(metrics) == loaded
+    });
+    httpd.rewrite_config(|_| original);
+    wait_for(&gracekeeper, "it is taken back", false);
+}
+
+#[test]
 fn the_time_that_a_graceful_stop_may_take_is_told_where_it_is_set() {
     let httpd = Httpd::builder(Mpm::Event).start();
     let gracekeeper = watch(&httpd);

@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Owed,
     configuration_hash::configuration_hash,
@@ -18,6 +20,8 @@ use crate::model::{
     tls::ServedCertificates,
 };
 
+/// Who changes more files than this between two restarts has changed the configuration.
+const MOST_KEPT: usize = 1000;
 /// The kernel tells of a change within this, unless the host is very busy.
 const HEARD_WITHIN: Duration = Duration::from_millis(5);
 
@@ -33,6 +37,18 @@ pub(super) struct ContentTracker {
     /// The files could not be seen since.
     missed: bool,
     verdict: Contents,
+    /// What an earlier run left.
+    left: ContentMemory,
+}
+
+/// What is kept of a parent to which something is owed: what it read of the files that hold
+/// something else now. Of all others that can be read from the disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::track) struct ContentMemory {
+    load: u64,
+    hash: Option<u64>,
+    read: BTreeMap<String, Digest>,
 }
 
 /// What is known of contents.
@@ -64,6 +80,26 @@ impl ContentTracker {
         Self { served, ..Self::default() }
     }
 
+    /// One that goes on where an earlier run left it.
+    pub(super) fn restored(left: ContentMemory) -> Self {
+        Self { left, ..Self::default() }
+    }
+
+    /// What is to be kept.
+    pub(super) fn remember(&self) -> ContentMemory {
+        let is_owed = |owed: Option<Owed>| matches!(owed, Some(Owed::Since(_)));
+        let (Some(load), true) =
+            (self.load, is_owed(self.verdict.config) || is_owed(self.verdict.certificate))
+        else {
+            // Before the first look nothing else is known.
+            return if self.load.is_none() { self.left.clone() } else { ContentMemory::default() };
+        };
+        let read = self.files.iter().chain(&self.listings);
+        // Names that are no UTF-8 are not kept.
+        let read = read.filter_map(|(path, it)| Some((path.to_str()?.to_owned(), it.unpaid()?)));
+        ContentMemory { load, hash: self.verdict.hash, read: read.take(MOST_KEPT).collect() }
+    }
+
     /// Folds one look; without `files` nothing is known in it.
     pub(super) fn observe(
         &mut self,
@@ -82,7 +118,7 @@ impl ContentTracker {
         let is_folded = self.folded.as_ref().is_some_and(|folded| Arc::ptr_eq(folded, files));
         if is_new || is_served_anew || !is_folded {
             if is_new {
-                self.begin();
+                self.begin(loading.number);
             }
             let load = Load {
                 began: loading.began.wall,
@@ -110,24 +146,31 @@ impl ContentTracker {
     }
 
     /// Another load: what was sighted last before it was read, unless nobody saw what became of it.
-    fn begin(&mut self) {
+    fn begin(&mut self, load: u64) {
         if self.missed {
             self.files.clear();
             self.listings.clear();
         }
+        let left = std::mem::take(&mut self.left);
         self.verdict.hash = None;
+        if left.load == load {
+            self.verdict.hash = left.hash;
+            self.left = left;
+        }
     }
 
     fn fold(&mut self, files: &FileSightings, load: &Load, number: u64) {
         for (path, sighting) in &files.files {
             let disk = files.certificates.get(path).map(|certificate| certificate.fingerprint);
             let proof = self.served.proves(path, disk, number);
-            fold_one(&mut self.files, path, sighting, load, proof);
+            let left = self.left.of(path);
+            fold_one(&mut self.files, path, sighting, load, (proof, left));
         }
         for (pattern, listing) in &files.listings {
             let (content, changed) = (listing.content, listing.changed);
             let sighting = FileSighting { content, changed, modified: None };
-            fold_one(&mut self.listings, pattern, &sighting, load, Proof::None);
+            let left = self.left.of(pattern);
+            fold_one(&mut self.listings, pattern, &sighting, load, (Proof::None, left));
         }
     }
 
@@ -156,6 +199,12 @@ impl ContentTracker {
             certificate: (tls.is_empty() || is_seen(&tls)).then_some(certificate),
             hash,
         };
+    }
+}
+
+impl ContentMemory {
+    fn of(&self, path: &Path) -> Option<Digest> {
+        self.read.get(path.to_str()?).copied()
     }
 }
 
@@ -192,13 +241,13 @@ fn fold_one(
     path: &Path,
     sighting: &FileSighting,
     load: &Load,
-    proof: Proof,
+    (proof, left): (Proof, Option<Digest>),
 ) {
     if let Some(standing) = all.get_mut(path) {
         standing.fold(sighting, load, proof);
         return;
     }
-    let mut standing = Standing::new();
+    let mut standing = Standing::new(left);
     standing.fold(sighting, load, proof);
     all.insert(path.to_owned(), standing);
 }

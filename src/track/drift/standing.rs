@@ -2,7 +2,7 @@
 
 use super::Owed;
 use crate::model::{
-    files::{Content, FileSighting},
+    files::{Content, Digest, FileSighting},
     time::Timestamp,
 };
 
@@ -50,6 +50,8 @@ pub(super) struct Standing {
     gone: Option<Timestamp>,
     /// What was read; `None` where that is not known.
     loaded: Option<Read>,
+    /// What an earlier run knew to have been read.
+    left: Option<Digest>,
     owed: Owed,
 }
 
@@ -69,7 +71,7 @@ impl Load {
 
 impl Standing {
     /// Of a path that was not sighted before.
-    pub(super) const fn new() -> Self {
+    pub(super) const fn new(left: Option<Digest>) -> Self {
         Self {
             is_original: false,
             sighted: None,
@@ -77,6 +79,7 @@ impl Standing {
             earlier: Vec::new(),
             gone: None,
             loaded: None,
+            left,
             owed: Owed::Nothing,
         }
     }
@@ -84,6 +87,15 @@ impl Standing {
     /// What is owed of it, as far as it counts.
     pub(super) const fn owed(&self) -> Owed {
         self.owed
+    }
+
+    /// What was read, while something else lies there.
+    pub(super) fn unpaid(&self) -> Option<Digest> {
+        let read = self.loaded.filter(|_| self.owed != Owed::Nothing)?;
+        match read.content {
+            Content::Bytes(digest) => Some(digest),
+            Content::Inode(..) | Content::Missing | Content::Unseen(_) => None,
+        }
     }
 
     /// It was there to be read, so that what became of it is drift. One that came later is not
@@ -137,7 +149,9 @@ impl Standing {
         if load.is_new {
             self.is_original = true;
             self.owed = Owed::Nothing;
-            self.loaded = self.sighted_then(now, load);
+            let left = self.left.take().map(Content::Bytes);
+            let left = left.map(|content| Read { content, modified: None });
+            self.loaded = self.sighted_then(now, load).or(left);
             self.earlier.clear();
         }
         if now.changed.is_some_and(|changed| changed > load.began) {

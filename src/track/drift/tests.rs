@@ -237,6 +237,29 @@ fn without_files_nothing_is_known_and_nothing_forgotten() {
 }
 
 #[test]
+fn what_was_read_is_known_to_the_next_run_while_something_else_lies_there() {
+    let mut scene = Scene::new();
+    let hash = scene.drift(11_000).config_hash;
+    assert_eq!(scene.tracker.remember(), DriftMemory::default(), "all can be read from the disk");
+    scene.put(MAIN, 12_000, bytes(2));
+    scene.list(12_000, 2);
+    assert_eq!(scene.owed(13_000, Reason::Config), Some(since(12_000)));
+    let memory = scene.tracker.remember();
+    scene.tracker = DriftTracker::restored(scene.parent, memory.clone());
+    assert_eq!(scene.tracker.remember(), memory, "before it looked");
+    let drift = scene.drift(14_000);
+    assert_eq!(drift.owed.get(&Reason::Config), Some(&since(12_000)));
+    assert_eq!(drift.config_hash, hash);
+    scene.put(MAIN, 15_000, bytes(1));
+    scene.list(15_000, 1);
+    assert_eq!(scene.owed(16_000, Reason::Config), Some(Owed::Nothing), "taken back");
+    scene.tracker = DriftTracker::restored(scene.parent, memory);
+    scene.load(17_000);
+    scene.put(MAIN, 18_000, bytes(1));
+    assert_eq!(scene.owed(19_000, Reason::Config), Some(since(18_000)), "of an earlier load");
+}
+
+#[test]
 fn two_changes_that_were_sighted_as_one_around_a_load_may_have_been_both() {
     let mut scene = Scene::new();
     scene.drift(11_000);

@@ -77,7 +77,7 @@ impl ServerTracker {
             full: parent.full,
         });
         if let Some(parent) = &story.parent {
-            tracker.drift = DriftTracker::restored(parent.id, parent.drift);
+            tracker.drift = DriftTracker::restored(parent.id, parent.drift.clone());
             let loading = parent.loading.map(|it| LoadingTracker::restored(parent.id, it));
             tracker.loading = loading.unwrap_or_default();
         }
