@@ -1,6 +1,5 @@
 //! Certificates: how long they are valid, and which is which.
 
-use ring::digest::{SHA256, digest};
 use x509_parser::{
     certificate::{X509Certificate, X509CertificateParser},
     nom::Parser as _,
@@ -8,9 +7,8 @@ use x509_parser::{
     x509::SubjectPublicKeyInfo,
 };
 
-use super::pem::sections;
+use super::{digest::digest, pem::sections};
 use crate::model::{
-    files::Digest,
     time::Timestamp,
     tls::{Certificate, KeyAlgorithm},
 };
@@ -43,15 +41,11 @@ pub fn of_der(der: &[u8]) -> Option<Certificate> {
 }
 
 fn read(der: &[u8], certificate: &X509Certificate<'_>) -> Certificate {
-    let mut fingerprint = Digest::default();
-    for (place, byte) in fingerprint.0.iter_mut().zip(digest(&SHA256, der).as_ref()) {
-        *place = *byte;
-    }
     let validity = certificate.validity();
     Certificate {
         begins: timestamp(validity.not_before),
         ends: timestamp(validity.not_after),
-        fingerprint,
+        fingerprint: digest([der]),
         algorithm: algorithm(certificate.public_key()),
     }
 }
@@ -84,7 +78,12 @@ mod tests {
 
     /// The beginning of what `openssl x509 -fingerprint -sha256` prints, dates, algorithm.
     fn shown(file: &[u8]) -> Option<([u8; 4], i64, i64, KeyAlgorithm)> {
-        let Certificate { begins, ends, fingerprint: Digest(digest), algorithm } = first(file)?;
+        let Certificate {
+            begins,
+            ends,
+            fingerprint: crate::model::files::Digest(digest),
+            algorithm,
+        } = first(file)?;
         let [begins, ends] = [begins, ends].map(|time| time.as_micros() / 1_000_000);
         Some((digest[..4].try_into().unwrap(), begins, ends, algorithm))
     }

@@ -9,6 +9,7 @@ pub mod cgroup;
 pub mod command_line;
 pub mod descriptor_flags;
 pub mod descriptor_limit;
+pub mod digest;
 pub mod directives;
 pub mod error_log;
 pub mod helper_command;

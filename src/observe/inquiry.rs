@@ -20,7 +20,7 @@ use crate::{
     decode::command_line::command_line,
     model::{
         build::HttpdBuild,
-        files::{Digest, FileList, FileSightings},
+        files::{FileList, FileSightings},
         process::ProcessId,
         settings::ServerSettings,
         source::Why,
@@ -46,6 +46,12 @@ pub struct Calling {
     pub arguments: Option<Vec<OsString>>,
     /// The absolute path of the shell script that sets its environment.
     pub environment_file: Option<PathBuf>,
+}
+
+/// What an answer was about.
+#[derive(Clone, Copy, Debug)]
+struct Answered {
+    edition: Edition,
 }
 
 /// What is watched of a server that may not be asked for its files: its main configuration, as its
@@ -75,7 +81,7 @@ pub struct Inquiry {
     /// As they were sighted last.
     edition: Option<Edition>,
     /// The edition that the last answer is about; `None` while that is not settled.
-    answered: Option<Digest>,
+    answered: Option<Answered>,
     /// Whether httpd would read the configuration that it was asked about, and who was asked.
     valid: Option<(ProcessId, bool)>,
     /// Why it said nothing, in words.
@@ -156,16 +162,45 @@ impl Inquiry {
     pub fn note_files(&mut self, sightings: &FileSightings) {
         if self.files.as_ref().is_some_and(|list| are_alike(list, &sightings.list)) {
             self.edition = Some(Edition::of(sightings));
+            self.settle(clock::now());
         }
     }
 
-    /// What httpd says of the configuration as it is on disk, if this parent was asked and all
-    /// that httpd would read may be read.
+    /// What httpd says of the configuration as it is on disk, if this parent was asked since it
+    /// changed and all that httpd would read may be read.
     #[must_use]
     pub fn config_valid(&self, parent: ProcessId) -> Option<bool> {
         let (_, valid) = self.valid.filter(|(whom, _)| *whom == parent)?;
+        let is_old = self.edition.is_some() && self.answered.is_none_or(|it| !self.is_of(&it));
         let hides = self.edition.is_some_and(|edition| edition.hides);
-        (!valid || !hides).then_some(valid)
+        (!is_old && (!valid || !hides)).then_some(valid)
+    }
+
+    /// The files are of this edition. Programs count where the same ones were looked at.
+    fn is_of(&self, answered: &Answered) -> bool {
+        let Some(edition) = self.edition else { return false };
+        let programs = edition.programs == answered.edition.programs
+            || edition.programs_listed != answered.edition.programs_listed;
+        edition.digest == answered.edition.digest && programs
+    }
+
+    /// Whether the last answer is about the files as they are.
+    fn settle(&mut self, now: Moment) {
+        let (Some(edition), Some((_, asked))) = (self.edition, self.asked) else { return };
+        if self.open {
+            return;
+        }
+        match &mut self.answered {
+            None if !edition.changed_between(asked.wall, now.wall) => {
+                self.answered = Some(Answered { edition });
+            }
+            Some(answered) if answered.edition.programs_listed != edition.programs_listed => {
+                // More of them are looked at than before.
+                answered.edition.programs = edition.programs;
+                answered.edition.programs_listed = edition.programs_listed;
+            }
+            Some(_) | None => {}
+        }
     }
 
     /// Where httpd says that its error log is, or why it does not; `None` before it was asked.
@@ -259,8 +294,8 @@ impl Inquiry {
         self.open = false;
         self.answered = None;
         self.tried_again = None;
-        let (now, asked) = (clock::now(), self.asked.map(|(_, asked)| asked));
-        self.allowance.rest(now, asked.map_or(Duration::ZERO, |asked| now.since(asked)));
+        let now = clock::now();
+        self.allowance.rest(now, said.took);
         match said.result {
             Ok(answer) => Ok(self.take(said.parent, answer)),
             Err(error) => {
@@ -298,7 +333,8 @@ impl Inquiry {
             reason = "most errors are not the configuration's"
         )]
         match error {
-            AskError::Failed { is_wrong, included, .. } if !included.is_empty() => {
+            // Where the main configuration is missing, nothing is included.
+            AskError::Failed { is_wrong, included, .. } if *is_wrong || !included.is_empty() => {
                 let earlier = self.files.clone().unwrap_or_default();
                 let is_partial = self.files.as_ref().is_none_or(|list| list.is_partial);
                 self.watch(FileList { is_partial, ..asked::joined(&earlier, included) });
@@ -326,15 +362,13 @@ impl Inquiry {
     }
 
     fn is_due(&mut self, at: Moment, parent: ProcessId) -> bool {
-        let Some((whom, asked)) = self.asked else { return true };
+        let Some((whom, _)) = self.asked else { return true };
         if whom != parent || self.tried_again.is_some_and(|due| at >= due) {
             return true;
         }
-        let Some(edition) = self.edition else { return false };
-        if self.answered.is_none() && !edition.changed_between(asked.wall, clock::now().wall) {
-            self.answered = Some(edition.digest);
-        }
-        self.answered != Some(edition.digest) && self.allowance.permits(at)
+        self.settle(clock::now());
+        let is_other = self.answered.is_none_or(|answered| !self.is_of(&answered));
+        self.edition.is_some() && is_other && self.allowance.permits(at)
     }
 }
 
@@ -344,11 +378,13 @@ mod tests {
     use crate::{
         clock,
         model::{
-            files::{Content, FileSighting, Listing},
+            files::{Content, Digest, FileSighting, Listing},
             process::Pid,
             time::{Timestamp, Uptime},
         },
     };
+
+    const TOOK: Duration = Duration::from_millis(30);
 
     fn parent(number: i32) -> ProcessId {
         let pid = Pid::new(number).unwrap();
@@ -392,7 +428,7 @@ mod tests {
 
     fn answered(at: Moment, whom: ProcessId) -> Inquiry {
         let mut inquiry = asked_of(whom, at);
-        let said = Asked { server: 0, parent: whom, result: Ok(answer(at)) };
+        let said = Asked { server: 0, parent: whom, result: Ok(answer(at)), took: TOOK };
         assert!(inquiry.hear(said).is_ok());
         inquiry
     }
@@ -409,11 +445,11 @@ mod tests {
             is_wrong: true,
             included: vec!["/x.conf".into(), "/new.conf".into()],
         };
-        Asked { server: 0, parent, result: Err(error) }
+        Asked { server: 0, parent, result: Err(error), took: TOOK }
     }
 
     fn refusal(parent: ProcessId) -> Asked {
-        Asked { server: 0, parent, result: Err(AskError::RelativeRoot) }
+        Asked { server: 0, parent, result: Err(AskError::RelativeRoot), took: TOOK }
     }
 
     #[test]
@@ -471,10 +507,13 @@ mod tests {
         let mut hidden = sightings(&inquiry, 1, -5);
         let listing = Listing { content: Content::Unseen(Why::Permission), changed: None };
         hidden.listings.insert("/hidden/*.conf".into(), listing);
-        inquiry.note_files(&hidden);
-        assert_eq!(inquiry.config_valid(whom), None);
         inquiry.note_files(&sightings(&inquiry, 1, -5));
         assert_eq!(inquiry.config_valid(whom), Some(true));
+        inquiry.note_files(&sightings(&inquiry, 2, -5));
+        assert_eq!(inquiry.config_valid(whom), None, "it was not asked since");
+        let mut inquiry = answered(at, whom);
+        inquiry.note_files(&hidden);
+        assert_eq!(inquiry.config_valid(whom), None);
         assert!(inquiry.hear(refusal(whom)).is_err());
         assert_eq!(inquiry.config_valid(whom), None);
         let again = inquiry.tried_again.unwrap();
@@ -515,7 +554,9 @@ mod tests {
         let (at, whom) = (clock::now(), parent(7));
         let told = Answer { settings: Some(ServerSettings::default()), ..answer(at) };
         let mut inquiry = asked_of(whom, at);
-        assert!(inquiry.hear(Asked { server: 0, parent: whom, result: Ok(told) }).is_ok());
+        assert!(
+            inquiry.hear(Asked { server: 0, parent: whom, result: Ok(told), took: TOOK }).is_ok()
+        );
         assert_eq!(inquiry.settings(whom), Some(&ServerSettings::default()));
         assert_eq!(inquiry.settings(parent(8)), None, "it was not asked");
         assert!(inquiry.hear(refusal(whom)).is_err());

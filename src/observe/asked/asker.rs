@@ -13,6 +13,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::{Answer, Asked, Question, question};
 use crate::{
+    clock,
     model::{build::HttpdBuild, process::ProcessId},
     observe::{process_table::ProcessTable, wake::Wake},
 };
@@ -95,6 +96,7 @@ fn serve(
             enqueue(&mut waiting, server, question);
         }
         let (server, question) = waiting.remove(0);
+        let begun = clock::now();
         let result = {
             let earlier = known.get(&server).filter(|(parent, _)| *parent == question.parent);
             let earlier = earlier.map_or(&nothing, |(_, earlier)| earlier);
@@ -107,7 +109,8 @@ fn serve(
         if result.as_ref().is_err_and(super::AskError::is_cancelled) {
             return;
         }
-        if !answer(Asked { server, parent: question.parent, result }) {
+        let took = clock::now().since(begun);
+        if !answer(Asked { server, parent: question.parent, result, took }) {
             return;
         }
     }

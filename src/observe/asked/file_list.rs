@@ -6,10 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ring::digest::{Context, SHA256};
-
 use super::{Answer, settings::values};
-use crate::model::files::{Digest, FileList};
+use crate::{
+    decode::digest::digest,
+    model::files::{Digest, FileList},
+};
 
 /// Lists them; `program` is the executable file that answered.
 pub(super) fn file_list(answer: &Answer, program: &Path, arguments: &[OsString]) -> FileList {
@@ -35,19 +36,15 @@ fn once_each<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> Vec<PathBuf> {
 
 /// What the command line says beside paths, which differ between equal hosts.
 fn told(arguments: &[OsString]) -> Digest {
-    let mut hash = Context::new(&SHA256);
+    let mut said = Vec::new();
     for option in ["-D", "-C", "-c"] {
         for value in values(arguments, option) {
-            hash.update(option.as_bytes());
-            hash.update(&value);
-            hash.update(&[0]);
+            said.extend_from_slice(option.as_bytes());
+            said.extend_from_slice(&value);
+            said.push(0);
         }
     }
-    let mut digest = Digest::default();
-    for (to, from) in digest.0.iter_mut().zip(hash.finish().as_ref()) {
-        *to = *from;
-    }
-    digest
+    digest([said.as_slice()])
 }
 
 /// The files of an earlier list, and those that httpd told of before it refused the rest.

@@ -19,7 +19,7 @@ mod texts;
 mod trust;
 mod validity;
 
-use std::{ffi::OsString, io, path::PathBuf, process::ExitStatus};
+use std::{ffi::OsString, io, path::PathBuf, process::ExitStatus, time::Duration};
 
 use thiserror::Error;
 
@@ -109,6 +109,8 @@ pub struct Asked {
     pub parent: ProcessId,
     /// What httpd says, or why it says nothing.
     pub result: Result<Answer, AskError>,
+    /// How long that took, without the wait for others' turns.
+    pub took: Duration,
 }
 
 /// Why httpd says nothing of itself.

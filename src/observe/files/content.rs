@@ -8,12 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ring::digest::{Context, SHA256};
-
 use super::way::{End, Way, why};
 use crate::{
     clock,
-    decode::{certificate, private_key},
+    decode::{certificate, digest::digest, private_key},
     file_stamp::FileStamp,
     model::{
         files::{Content, Digest, FileSighting, KeyFile},
@@ -217,16 +215,6 @@ pub(super) fn stamp(micros: Option<i64>) -> Option<Timestamp> {
 /// When a directory got or lost an entry, in microseconds since the epoch.
 pub(super) fn modified(metadata: &Metadata) -> i64 {
     FileStamp::read(metadata).modified_at()
-}
-
-/// The digest of these bytes, one piece after the other.
-pub(super) fn digest<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Digest {
-    let mut context = Context::new(&SHA256);
-    for piece in pieces {
-        context.update(piece);
-    }
-    let whole = context.finish();
-    Digest(whole.as_ref().first_chunk().copied().unwrap_or_default())
 }
 
 /// The digest of a stamp.

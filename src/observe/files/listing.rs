@@ -12,13 +12,16 @@ use std::{
 use glob::Pattern;
 
 use super::{
-    content::{self, stamp},
+    content::{modified, stamp},
     way::{End, Way, Ways, identity, why},
     wildcard::{matches, wildcard},
 };
-use crate::model::{
-    files::{Content, Listing},
-    source::Why,
+use crate::{
+    decode::digest::digest,
+    model::{
+        files::{Content, Listing},
+        source::Why,
+    },
 };
 
 /// As many names as are kept of one pattern.
@@ -142,7 +145,7 @@ impl Search<'_> {
     fn directory(&mut self, way: &Way) -> Result<Option<(u64, u64)>, Why> {
         match &way.end {
             End::There(metadata) if metadata.is_dir() => {
-                let written = content::modified(metadata).max(way.linked.unwrap_or(i64::MIN));
+                let written = modified(metadata).max(way.linked.unwrap_or(i64::MIN));
                 self.changed = self.changed.max(Some(written));
                 Ok(Some(identity(metadata)))
             }
@@ -176,7 +179,7 @@ impl Search<'_> {
 
     fn digest(&self) -> Content {
         let names = self.names.iter().map(|name| name.as_os_str().as_bytes());
-        Content::Bytes(content::digest(names.flat_map(|name| [name, b"\0"])))
+        Content::Bytes(digest(names.flat_map(|name| [name, b"\0"])))
     }
 }
 
@@ -218,7 +221,7 @@ mod tests {
         fn names(&self, pattern: &str, names: &[&str]) {
             let names: Vec<PathBuf> = names.iter().map(|name| self.at(name)).collect();
             let names = names.iter().map(|name| name.as_os_str().as_bytes());
-            let expected = content::digest(names.flat_map(|name| [name, b"\0"]));
+            let expected = digest(names.flat_map(|name| [name, b"\0"]));
             assert_eq!(self.list(pattern), Content::Bytes(expected), "{pattern}");
         }
     }

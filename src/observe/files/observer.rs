@@ -29,7 +29,7 @@ use crate::{
 const REST: u32 = 10;
 const LONGEST_REST: Duration = Duration::from_secs(5);
 const POLL_REST: u32 = 100;
-const LONGEST_POLL_REST: Duration = Duration::from_secs(600);
+const LONGEST_POLL_REST: Duration = Duration::from_secs(60);
 /// Looks that follow each other at once because there was more to watch.
 const MOST_LOOKS: usize = 3;
 

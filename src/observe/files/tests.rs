@@ -18,9 +18,12 @@ use rustix::{
 };
 
 use super::*;
-use crate::model::{
-    files::{Content, Digest},
-    source::Why,
+use crate::{
+    decode::digest::digest,
+    model::{
+        files::{Content, Digest},
+        source::Why,
+    },
 };
 
 /// Nothing is looked for, only heard of.
@@ -135,7 +138,7 @@ impl Seen<'_> {
 }
 
 fn bytes(text: &str) -> Content {
-    Content::Bytes(content::digest([text.as_bytes()]))
+    Content::Bytes(digest([text.as_bytes()]))
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! Which edition of its files an answer is about: httpd is asked once of each.
 
-use ring::digest::{Context, SHA256};
-
-use crate::model::{
-    files::{Content, Digest, FileList, FileSightings},
-    source::Why,
-    time::Timestamp,
+use crate::{
+    decode::digest::digest,
+    model::{
+        files::{Content, Digest, FileList, FileSightings},
+        source::Why,
+        time::Timestamp,
+    },
 };
 
 /// The kernel stamps a file with the clock of its last tick.
@@ -15,8 +16,12 @@ const TICK: i64 = 10_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Edition {
     /// What httpd reads in a configtest: the contents of the configuration, and which certificates
-    /// and keys there are.
+    /// and keys there are that are not empty.
     pub(super) digest: Digest,
+    /// The programs and modules, which it loads then.
+    pub(super) programs: Digest,
+    /// How many of them were looked at.
+    pub(super) programs_listed: usize,
     /// When the last of them changed.
     changed: Option<Timestamp>,
     /// Something that httpd would read or look for may be hidden from gracekeeper's user.
@@ -25,9 +30,16 @@ pub(super) struct Edition {
 
 impl Edition {
     pub(super) fn of(sightings: &FileSightings) -> Self {
-        let mut hash = Context::new(&SHA256);
-        let mut edition = Self { digest: Digest::default(), changed: None, hides: false };
+        let mut hash = Vec::new();
         let list = &sightings.list;
+        let mut edition = Self {
+            digest: Digest::default(),
+            programs: sightings.programs,
+            programs_listed: list.programs.len(),
+            changed: None,
+            hides: false,
+        };
+        let empty = digest([]);
         for path in &list.configuration {
             let Some(file) = sightings.file(path) else { continue };
             edition.take(&mut hash, file.content, file.changed);
@@ -36,27 +48,29 @@ impl Edition {
             edition.take(&mut hash, listing.content, listing.changed);
         }
         for path in list.certificates.iter().chain(&list.keys) {
-            let content = sightings.file(path).map(|file| file.content);
-            hash.update(&[u8::from(content == Some(Content::Missing))]);
+            let usable = sightings.file(path).map(|file| match file.content {
+                Content::Bytes(bytes) => bytes != empty,
+                Content::Inode(..) => true,
+                Content::Missing | Content::Unseen(_) => false,
+            });
+            hash.extend_from_slice(&[u8::from(usable == Some(true))]);
         }
-        for (to, from) in edition.digest.0.iter_mut().zip(hash.finish().as_ref()) {
-            *to = *from;
-        }
+        edition.digest = digest([hash.as_slice()]);
         edition
     }
 
-    fn take(&mut self, hash: &mut Context, content: Content, changed: Option<Timestamp>) {
+    fn take(&mut self, hash: &mut Vec<u8>, content: Content, changed: Option<Timestamp>) {
         self.changed = self.changed.max(changed);
         match content {
-            Content::Bytes(digest) => hash.update(&digest.0),
-            Content::Inode(digest, why) => {
-                hash.update(b"inode");
-                hash.update(&digest.0);
+            Content::Bytes(bytes) => hash.extend_from_slice(&bytes.0),
+            Content::Inode(inode, why) => {
+                hash.extend_from_slice(b"inode");
+                hash.extend_from_slice(&inode.0);
                 self.hides |= why == Why::Permission;
             }
-            Content::Missing => hash.update(b"missing"),
+            Content::Missing => hash.extend_from_slice(b"missing"),
             Content::Unseen(why) => {
-                hash.update(b"unseen");
+                hash.extend_from_slice(b"unseen");
                 self.hides |= why == Why::Permission;
             }
         }
