@@ -305,6 +305,91 @@ fn an_included_file_that_others_may_write_is_not_read_again() {
     ask().unwrap();
 }
 
+/// Asks for this configuration, which lies below the trap as `httpd.conf`; whether the program was
+/// run, and what was said.
+fn sprung(trap: &Trap, impostor: &Impostor, text: &str) -> (bool, String) {
+    let file = trap.directory.path().join("httpd.conf");
+    // The program is a shell, and runs what it is told to read.
+    fs::write(&file, format!("touch {}\n{text}", trap.trace().display())).unwrap();
+    fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+    let root = trap.directory.path();
+    let arguments = vec!["-f".into(), file.into(), "-c".into(), "Define LAST 1".into()];
+    let given = format!("ROOT={}\0", root.display()).into_bytes();
+    let said = refusal(Question {
+        program: Some(trap.program.clone()),
+        arguments: Some(arguments),
+        environment: Some(Surroundings { environment: Some(given), identity: None }),
+        ..impostor.question()
+    });
+    (fs::remove_file(trap.trace()).is_ok(), said)
+}
+
+#[test]
+fn nothing_is_run_that_reads_or_loads_what_others_may_write() {
+    let trap = Trap::new();
+    let impostor = Impostor::trapped(&trap, None);
+    trap.set();
+    let root = trap.directory.path();
+    let path = |name: &str| root.join(name);
+    for directory in ["inc", "modules", "deep"] {
+        fs::create_dir(path(directory)).unwrap();
+        fs::set_permissions(path(directory), Permissions::from_mode(0o755)).unwrap();
+    }
+    let inner = format!("LoadModule evil_module {}/modules/evil.so\n", root.display());
+    for (name, text) in [("inc/a.conf", inner.as_str()), ("modules/evil.so", "")] {
+        fs::write(path(name), text).unwrap();
+        fs::set_permissions(path(name), Permissions::from_mode(0o644)).unwrap();
+    }
+    let nested = format!("IncludeOptional {}/inc/*.conf\n", root.display());
+    fs::write(path("deep/b.conf"), &nested).unwrap();
+    fs::set_permissions(path("deep/b.conf"), Permissions::from_mode(0o644)).unwrap();
+    let ways = [
+        nested.clone(),
+        format!("<IfModule !never>\nInclude {}/inc\n</IfModule>\n", root.display()),
+        "Define IN ${ROOT}/inc\nInclude ${IN}/a.conf\n".to_owned(),
+        "ServerRoot ${ROOT}\nInclude deep/*.conf\n".to_owned(),
+        "<Macro M $x>\nInclude ${ROOT}/$x/*.conf\n</Macro>\nUse M inc\n".to_owned(),
+    ];
+    for way in &ways {
+        let (was_run, said) = sprung(&trap, &impostor, way);
+        assert!(was_run, "nobody else may write any of it: {way} {said}");
+        for (name, mode) in [("inc", 0o777), ("inc/a.conf", 0o666), ("modules/evil.so", 0o664)] {
+            let before = fs::metadata(path(name)).unwrap().permissions();
+            fs::set_permissions(path(name), Permissions::from_mode(mode)).unwrap();
+            let (was_run, said) = sprung(&trap, &impostor, way);
+            fs::set_permissions(path(name), before).unwrap();
+            assert!(!was_run, "{way} {name}");
+            let expected = format!("refused: others may write {}: its mode", path(name).display());
+            assert!(said.starts_with(&expected), "{way} {said}");
+        }
+    }
+    let (was_run, said) = sprung(&trap, &impostor, "Include ${NOBODY_KNOWS}/x.conf\n");
+    assert_eq!(was_run, !geteuid().is_root(), "{said}");
+    if geteuid().is_root() {
+        for name in ["inc", "inc/a.conf", "modules/evil.so"] {
+            std::os::unix::fs::chown(path(name), Some(65534), None).unwrap();
+            let (was_run, said) = sprung(&trap, &impostor, &nested);
+            std::os::unix::fs::chown(path(name), Some(0), None).unwrap();
+            assert!(!was_run && said.contains("its owner 65534"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_real_httpd_is_not_asked_while_others_may_add_to_its_configuration() {
+    let httpd = Httpd::builder(Mpm::Event).extra("IncludeOptional inc/*.conf").start();
+    let directory = httpd.directory().join("inc");
+    fs::create_dir(&directory).unwrap();
+    for (mode, is_answered) in [(0o755, true), (0o777, false), (0o1777, false), (0o755, true)] {
+        fs::set_permissions(&directory, Permissions::from_mode(mode)).unwrap();
+        let result = ask(question(identity(httpd.pid())));
+        assert_eq!(result.is_ok(), is_answered, "{mode:o} {result:?}");
+        if let Err(error) = result {
+            assert_eq!(error.why(), Why::Permission);
+        }
+    }
+}
+
 #[test]
 fn a_configuration_that_others_may_write_is_not_read() {
     let directory = tempfile::tempdir().unwrap();

@@ -113,6 +113,11 @@ fn what_is_closed_to_nobody_has_the_line_that_opens_it(mpm: Mpm) {
     assert_eq!(board["mend"], format!("{unit}CAP_SYS_PTRACE"));
     let links = source(&server, "fd_links");
     assert_eq!(links["mend"], format!("{unit}CAP_SYS_PTRACE CAP_DAC_READ_SEARCH"));
+    let paths = findings(&server, "paths");
+    let binary = paths.iter().find(|finding| finding["thing"] == "binary");
+    if let Some(binary) = binary {
+        assert_eq!(binary["mend"], format!("{unit}CAP_SYS_PTRACE"), "{binary}");
+    }
     let log = source(&server, "error_log");
     assert_eq!(log["mend"], "usermod -aG adm nobody", "{log}");
 }
@@ -190,6 +195,8 @@ fn a_server_that_is_down_is_no_error() {
     let run = doctor(&["--httpd.pid-file".as_ref(), pid_file.as_os_str()]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert!(run.stdout.starts_with("main: down; seen by "), "{}", run.stdout);
+    let why = "\n  (nothing is asked while httpd is down: start it; why it ended may stand in ";
+    assert!(run.stdout.contains(why), "{}", run.stdout);
     let json = doctor(&["--json".as_ref(), "--httpd.pid-file".as_ref(), pid_file.as_os_str()]);
     assert_eq!(server(&json)["hygiene"], Value::Array(Vec::new()));
 }
@@ -208,12 +215,75 @@ fn callers_are_looked_for_only_if_asked_for() {
 }
 
 #[test]
+fn httpd_is_asked_once_and_its_listeners_are_left_alone() {
+    let httpd = Httpd::builder(Mpm::Event).start();
+    let directory = TempDir::with_prefix("doctor-").unwrap();
+    let (script, asked) = (directory.path().join("envvars"), directory.path().join("asked"));
+    fs::write(&script, format!("echo asked >> {}\n", asked.display())).unwrap();
+    let file = directory.path().join("g.toml");
+    let text = format!(
+        "[[server]]\npid_file = {:?}\nenvironment_file = {:?}\n",
+        httpd.pid_file().display().to_string(),
+        script.display().to_string()
+    );
+    fs::write(&file, text).unwrap();
+    let run = doctor(&["--json".as_ref(), "--config.file".as_ref(), file.as_os_str()]);
+    let server = server(&run);
+    assert_eq!(fs::read_to_string(&asked).unwrap_or_default(), "asked\n", "{}", run.stdout);
+    let paths = findings(&server, "paths");
+    assert!(!paths.iter().any(|finding| finding["thing"] == "modules"), "it was heard: {paths:?}");
+    let probe = source(&server, "tls_probe");
+    assert!(probe.get("up").is_none(), "{probe}");
+    assert!(probe["note"].as_str().unwrap().starts_with("not asked here"), "{probe}");
+    fs::write(&file, "[watch]\nask_httpd = false\ntls_probe = \"off\"\n").unwrap();
+    let pid_file = httpd.pid_file();
+    let flags: [&OsStr; 5] = [
+        "--json".as_ref(),
+        "--config.file".as_ref(),
+        file.as_os_str(),
+        "--httpd.pid-file".as_ref(),
+        pid_file.as_os_str(),
+    ];
+    let run = doctor(&flags);
+    assert!(run.stdout.contains("httpd does not tell: ask_httpd is false"), "{}", run.stdout);
+    assert!(!run.stdout.contains("tls_probe"), "{}", run.stdout);
+}
+
+#[test]
+fn who_may_read_nothing_and_who_has_no_httpd_are_told_so() {
+    let elsewhere = TempDir::with_prefix("doctor-").unwrap();
+    fs::create_dir(elsewhere.path().join("self")).unwrap();
+    fs::set_permissions(elsewhere.path(), Permissions::from_mode(0o755)).unwrap();
+    let procfs = elsewhere.path().as_os_str();
+    let run = doctor(&["--path.procfs".as_ref(), procfs]);
+    let words = "no httpd was found, seen by ";
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(run.stdout.starts_with(words), "{}", run.stdout);
+    if !geteuid().is_root() {
+        return;
+    }
+    // It may be entered, so that `self` is there, but not listed.
+    fs::set_permissions(elsewhere.path(), Permissions::from_mode(0o711)).unwrap();
+    let httpd = Httpd::builder(Mpm::Event).start();
+    let run = by_nobody(&httpd, &["--path.procfs", procfs.to_str().unwrap()]);
+    assert_eq!(run.code, Some(77), "{}", run.stderr);
+    let expected = format!("gracekeeper: {}: permission denied\n", elsewhere.path().display());
+    assert_eq!((run.stderr.as_str(), run.stdout.as_str()), (expected.as_str(), ""));
+}
+
+#[test]
 fn wrong_usage_and_a_wrong_configuration_are_refused() {
     assert_eq!(doctor(&["--alert".as_ref()]).code, Some(64));
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), "[watch]\ninterval = 5\n").unwrap();
     let run = doctor(&["--config.file".as_ref(), file.path().as_os_str()]);
     assert_eq!(run.code, Some(64), "{}", run.stderr);
+    let place = format!("{}:2: watch.interval: must be ", file.path().display());
+    assert!(run.stderr.contains(&place), "{}", run.stderr);
+    let missing = file.path().with_extension("none");
+    let run = doctor(&["--config.file".as_ref(), missing.as_os_str()]);
+    assert_eq!((run.code, run.stdout.as_str()), (Some(64), ""), "{}", run.stderr);
+    assert!(run.stderr.contains(&missing.display().to_string()), "{}", run.stderr);
     let run = doctor(&["--path.procfs".as_ref(), "/etc".as_ref()]);
     assert_eq!(run.code, Some(70), "{}", run.stderr);
     assert!(run.stderr.contains("is no procfs"), "{}", run.stderr);

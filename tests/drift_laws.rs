@@ -17,7 +17,7 @@ use gracekeeper::{
         snapshot::{ParentSighting, Part, PidFileStamp, ServerSnapshot, Trace, TraceKind},
         source::Why,
         time::{Moment, Timestamp, Uptime},
-        tls::{Certificate, KeyAlgorithm, ServedCertificates},
+        tls::{Certificate, KeyAlgorithm, Served, ServedCertificates},
         waiting::Waiting,
     },
     track::{drift::Owed, memory::ServerMemory, server::ServerTracker, tally::Tally},
@@ -32,6 +32,8 @@ enum Step {
     TakeBack(File),
     /// The included file gets its other name.
     Rename,
+    /// Its directory is moved away, and another one to its place, whose file is an old one.
+    Swap(u8),
     RestartGraceful,
     RestartHard,
     RestartFull,
@@ -72,6 +74,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => file().prop_map(Step::Touch),
         4 => file().prop_map(Step::TakeBack),
         2 => Just(Step::Rename),
+        2 => (0_u8..4).prop_map(Step::Swap),
         4 => Just(Step::RestartGraceful),
         2 => Just(Step::RestartHard),
         1 => Just(Step::RestartFull),
@@ -293,6 +296,19 @@ impl Model {
         entry.changed = self.now;
     }
 
+    /// What lies there differs, and is older than the load.
+    fn hides_a_swap(&self) -> bool {
+        let (disk, loaded) =
+            (self.disk.entries[&File::Included], self.loaded.entries[&File::Included]);
+        disk.content != loaded.content && wall(disk.changed) < self.opened
+    }
+
+    fn swap(&mut self, content: u8) {
+        let changed = self.now - 5_000_000;
+        self.change(File::Included, content);
+        self.disk.entries.insert(File::Included, Entry { content, changed });
+    }
+
     fn hang(&mut self) {
         if self.reading.is_none() {
             self.now += 9000;
@@ -324,6 +340,7 @@ impl Model {
 
     fn restart_full(&mut self) {
         self.reading = None;
+        self.served = None;
         let old = self.parent;
         self.trace(TraceKind::Exited(old));
         self.statuses.push((old, Some(ExitStatus::Code(0))));
@@ -340,10 +357,11 @@ impl Model {
         self.now += 9000;
     }
 
-    fn probe(&mut self) {
+    /// Asked under this load, as far as anybody knows.
+    fn probe(&mut self, load: u64) {
         let leaf = certificate(self.loaded.entries[&File::Certificate].content);
         let path = self.disk.path(File::Certificate);
-        self.served = Some(Arc::new(BTreeMap::from([(path, Ok(leaf))])));
+        self.served = Some(Arc::new(BTreeMap::from([(path, Served { result: Ok(leaf), load })])));
     }
 
     fn snapshot(&mut self) -> ServerSnapshot {
@@ -510,6 +528,16 @@ fn do_step(step: Step, model: &mut Model, watched: &mut Watched) {
         Step::Touch(file) => model.change(file, model.disk.entries[&file].content),
         Step::TakeBack(file) => model.change(file, model.loaded.entries[&file].content),
         Step::Rename => model.rename(),
+        Step::Swap(_) if model.loses => {}
+        Step::Swap(content) => {
+            if model.unsighted.is_some() {
+                model.sight();
+            }
+            watched.look(model);
+            model.swap(content);
+            model.sight();
+            watched.look(model);
+        }
         Step::RestartGraceful => model.restart(false),
         Step::RestartHard => model.restart(true),
         Step::RestartFull => model.restart_full(),
@@ -521,11 +549,19 @@ fn do_step(step: Step, model: &mut Model, watched: &mut Watched) {
         Step::Repeat => watched.repeat(),
         Step::StartGracekeeperAnew(_) if model.reading.is_some() => {}
         Step::StartGracekeeperAnew(_) if model.was_changed_while_read() => {}
+        // A stamp from before the load says nothing to who did not see it come.
+        Step::StartGracekeeperAnew(keeps)
+            if model.hides_a_swap() && (!keeps || model.loses || watched.anew.is_some()) => {}
         Step::StartGracekeeperAnew(keeps) => {
             watched.start_anew(keeps);
             model.served = None;
         }
-        Step::Probe => model.probe(),
+        Step::Probe => {
+            if let Some(loading) = watched.tracker.loading().filter(|_| watched.knows(model.parent))
+            {
+                model.probe(loading.number);
+            }
+        }
         Step::Configtest => {
             if model.reading.is_none() {
                 model.trace(TraceKind::ConfigOpened);

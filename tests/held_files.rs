@@ -191,6 +191,8 @@ struct Programs {
     observer: MappedObserver,
     tracker: ProgramTracker,
     loading: Loading,
+    /// What the configuration names.
+    modules: Vec<PathBuf>,
     looks: u8,
 }
 
@@ -199,7 +201,7 @@ impl Programs {
         let parent = identity(parent);
         let (observer, tracker) = (MappedObserver::default(), ProgramTracker::default());
         let loading = Loading { number: 0, began: clock::now().at_uptime(parent.started) };
-        Self { parent, readers, observer, tracker, loading, looks: 0 }
+        Self { parent, readers, observer, tracker, loading, modules: Vec::new(), looks: 0 }
     }
 
     /// As if a program had changed each time.
@@ -211,7 +213,8 @@ impl Programs {
 
     fn owed(&mut self) -> BTreeMap<Reason, Owed> {
         let seen = self.look();
-        self.tracker.observe(Some(&seen), &[])
+        let modules: Arc<[PathBuf]> = self.modules.clone().into();
+        self.tracker.observe(Some(&seen), Some(&modules), self.loading.began.wall)
     }
 
     /// What is owed at all.
@@ -275,6 +278,25 @@ fn a_replaced_module_is_owed_until_a_graceful_restart(mpm: Mpm) {
     graceful(&httpd);
     programs.restarted(began);
     eventually("it is loaded again", || programs.reasons().is_empty());
+}
+
+#[test]
+fn a_module_of_an_unusual_name_that_is_written_is_owed_until_a_graceful_restart() {
+    let directory = TempDir::new().unwrap();
+    let module = directory.path().join("libenv.so");
+    program::copy(Path::new(MODULE), &module);
+    let load = format!("LoadModule env_module {}", module.display());
+    let httpd = Httpd::builder(Mpm::Event).extra(&load).start();
+    let mut programs = Programs::of(httpd.pid(), reader());
+    programs.modules.push(module.clone());
+    assert_eq!(programs.reasons(), []);
+    let bytes = fs::read(&module).unwrap();
+    fs::File::options().write(true).open(&module).unwrap().write_all(&bytes).unwrap();
+    eventually("it is written", || programs.reasons() == [Reason::Module]);
+    let began = SystemTime::now();
+    graceful(&httpd);
+    programs.restarted(began);
+    eventually("it is loaded", || programs.reasons().is_empty());
 }
 
 #[test]

@@ -10,20 +10,15 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, ensure};
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    pipe::{PipeFlags, pipe_with},
-    process::geteuid,
-};
-use tokio::{runtime, sync::watch as channel};
+use rustix::process::geteuid;
+use tokio::{runtime, sync::watch as channel, time};
 
 use super::{complain, print, run::options};
 use crate::{
     cli::Form,
-    clock,
     config::{
         Settings,
-        settings::{ErrorLogSetting, Server},
+        settings::{ErrorLogSetting, Server, TlsProbe},
     },
     doctor::{
         callers,
@@ -33,14 +28,14 @@ use crate::{
     },
     exit::Exit,
     expose::publication::{Publication, PublishedServer},
-    model::{process::ProcessId, settings::Mpm, source::Why},
+    model::{
+        settings::Mpm,
+        source::{Source, Why},
+        told::Told,
+    },
     observe::{
-        asked::{Answer, Asked, Asker, ErrorLogPlace, Question},
-        discovery, privileges,
-        process_table::ProcessTable,
-        resources::Mounts,
-        scoreboard::ScoreboardReader,
-        wake::Wake,
+        discovery, privileges, process_table::ProcessTable, resources::Mounts,
+        scoreboard::ScoreboardReader, served::ProbeWhen,
     },
     version,
     watch::{Order, Readers, Watch, WatchOptions},
@@ -52,13 +47,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const INTERVAL: Duration = Duration::from_millis(250);
 /// What does not apply has not begun to after so many looks.
 const ENOUGH_LOOKS: u32 = 4;
-/// A question has 10 s for each of up to three programs.
+/// A question has 10 s for each of up to three programs; one httpd is asked after the other.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(35);
 /// Where the host's own files are.
 const ROOT: &str = "/";
-
-/// What one httpd said, or why it did not.
-type Told = Result<Answer, String>;
 
 /// Looks, and prints what was found.
 pub fn run(settings: &Settings, form: Form, with_callers: bool) -> anyhow::Result<Exit> {
@@ -72,8 +64,6 @@ pub fn run(settings: &Settings, form: Form, with_callers: bool) -> anyhow::Resul
     // What cannot be raised may do as it is.
     let _ = privileges::raise_descriptor_limit();
     let servers = look(settings)?;
-    let parents: Vec<&PublishedServer> = servers.iter().collect();
-    let answers = ask(settings, &parents)?;
     let units: Vec<String> = servers
         .iter()
         .filter_map(|server| unit(settings, server, &table))
@@ -81,10 +71,7 @@ pub fn run(settings: &Settings, form: Form, with_callers: bool) -> anyhow::Resul
         .map(|unit| unit.strip_suffix(".service").unwrap_or(&unit).to_owned())
         .collect();
     let names: Vec<&str> = units.iter().map(String::as_str).collect();
-    let reports = servers.iter().zip(&answers).map(|(server, told)| {
-        let told = told.as_ref().map_err(String::as_str);
-        examined(settings, server, told, &table)
-    });
+    let reports = servers.iter().map(|server| examined(settings, server, &table));
     let report = Report {
         user: sources::user_name(geteuid().as_raw()),
         servers: reports.collect(),
@@ -104,7 +91,10 @@ fn is_coloured() -> bool {
 /// What a run would see, which nobody hears of and which is not kept.
 fn look(settings: &Settings) -> anyhow::Result<Arc<[PublishedServer]>> {
     let own = options(settings);
-    let options = WatchOptions { state_dir: None, interval: own.interval.min(INTERVAL), ..own };
+    let asks = own.ask_httpd;
+    let interval = own.interval.min(INTERVAL);
+    // A run beside this one has handshakes enough with the same listeners.
+    let options = WatchOptions { state_dir: None, interval, tls_probe: ProbeWhen::Off, ..own };
     let procfs = settings.paths.procfs.clone();
     let mounts = Mounts { procfs: procfs.clone(), sysfs: settings.paths.sysfs.clone() };
     let (scoreboards, logs) =
@@ -128,16 +118,18 @@ fn look(settings: &Settings) -> anyhow::Result<Arc<[PublishedServer]>> {
         ended.context("watch the kernel's events")?;
         return Err(anyhow!("the watching thread ended"));
     };
-    let seen = settled(publication);
+    let seen = settled(publication, asks);
     controls.give(Order::Stop);
     let watched = watching.join().map_err(|_| anyhow!("the watching thread panicked"))?;
     watched.context("watch the kernel's events")?;
     seen
 }
 
-/// The servers once every source has answered or will not, and after 5 s at the latest.
+/// The servers once every source has answered or will not, after 5 s at the latest; and once each
+/// httpd has answered that `asks` lets be asked, or none of them has within 35 s.
 fn settled(
     mut publication: channel::Receiver<Arc<Publication>>,
+    asks: bool,
 ) -> anyhow::Result<Arc<[PublishedServer]>> {
     let runtime = runtime::Builder::new_current_thread().enable_time().build();
     let runtime = runtime.context("start the runtime")?;
@@ -153,10 +145,32 @@ fn settled(
             }
         };
         // What is there by then is shown.
-        let _ = tokio::time::timeout(PATIENCE, until).await;
+        let _ = time::timeout(PATIENCE, until).await;
+        let mut open = if asks { unanswered(&publication.borrow().servers) } else { 0 };
+        while open > 0 {
+            let fewer = publication.wait_for(|latest| unanswered(&latest.servers) < open);
+            let Ok(Ok(latest)) = time::timeout(ANSWERED_WITHIN, fewer).await else { return };
+            open = unanswered(&latest.servers);
+        }
     });
     let latest = publication.borrow();
     Ok(Arc::clone(&latest.servers))
+}
+
+/// How many httpds run that have neither answered nor refused.
+fn unanswered(servers: &[PublishedServer]) -> usize {
+    servers.iter().filter(|server| server.parent.is_some() && server.said.is_none()).count()
+}
+
+/// What httpd says of its configuration, or why that is not known.
+fn told<'a>(settings: &Settings, server: &'a PublishedServer) -> Result<&'a Told, &'a str> {
+    match &server.said {
+        _ if !settings.watch.ask_httpd => Err("ask_httpd is false"),
+        Some(Ok(told)) => Ok(told),
+        Some(Err(cause)) => Err(cause),
+        None if server.parent.is_none() => Err("it does not run"),
+        None => Err("it did not answer in time"),
+    }
 }
 
 fn has_settled(server: &PublishedServer, looks: u32) -> bool {
@@ -169,81 +183,6 @@ fn has_settled(server: &PublishedServer, looks: u32) -> bool {
         (Some(false), Some(Why::Permission)) | (None, _) => looks >= ENOUGH_LOOKS,
         (Some(false), _) => false,
     })
-}
-
-/// What each httpd says of its configuration, in the same order.
-fn ask(settings: &Settings, servers: &[&PublishedServer]) -> anyhow::Result<Vec<Told>> {
-    let questions: Vec<Option<Question>> = servers
-        .iter()
-        .map(|server| server.parent.map(|parent| question(configured(settings, server), parent)))
-        .collect();
-    if !settings.watch.ask_httpd {
-        return Ok(questions.iter().map(|_| Err("ask_httpd is false".to_owned())).collect());
-    }
-    if questions.iter().all(Option::is_none) {
-        return Ok(questions.iter().map(|_| Err("it does not run".to_owned())).collect());
-    }
-    let table = ProcessTable::new(settings.paths.procfs.clone());
-    let (mut reader, _logs) =
-        ScoreboardReader::start(&settings.paths.procfs).context("start the reading process")?;
-    let asking = thread::Builder::new().name("doctor".to_owned()).spawn(move || {
-        // httpd is run as it is in a run: without privileges.
-        privileges::keep_none()?;
-        answers(table, questions, &mut reader)
-    });
-    let asked = asking.context("start a thread")?.join();
-    asked.map_err(|_| anyhow!("the asking thread panicked"))?.context("ask httpd")
-}
-
-fn answers(
-    table: ProcessTable,
-    questions: Vec<Option<Question>>,
-    reader: &mut ScoreboardReader,
-) -> io::Result<Vec<Told>> {
-    let (ear, wake) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-    let asker = Asker::start(table, Wake::new(wake))?;
-    let mut told: Vec<Told> =
-        questions.iter().map(|_| Err("it did not answer in time".to_owned())).collect();
-    let mut open = 0;
-    for (server, question) in questions.into_iter().enumerate() {
-        let Some(mut question) = question else {
-            if let Some(told) = told.get_mut(server) {
-                *told = Err("it does not run".to_owned());
-            }
-            continue;
-        };
-        question.environment = reader.environment(question.parent).ok();
-        asker.ask(server, question);
-        open += 1;
-    }
-    let deadline = clock::now().after(ANSWERED_WITHIN);
-    while open > 0 {
-        let now = clock::now();
-        if now >= deadline {
-            break;
-        }
-        let left = Timespec::try_from(deadline.since(now)).map_err(io::Error::other)?;
-        poll(&mut [PollFd::new(&ear, PollFlags::IN)], Some(&left))?;
-        let _ = rustix::io::read(&ear, &mut [0; 64]);
-        for Asked { server, result, .. } in asker.answers() {
-            open -= 1;
-            if let Some(told) = told.get_mut(server) {
-                *told = result.map_err(|error| error.to_string());
-            }
-        }
-    }
-    Ok(told)
-}
-
-fn question(server: Option<&Server>, parent: ProcessId) -> Question {
-    let arguments = server.and_then(|server| server.arguments.as_ref());
-    Question {
-        parent,
-        program: server.and_then(|server| server.program.clone()),
-        arguments: arguments.map(|list| list.iter().map(Into::into).collect()),
-        environment_file: server.and_then(|server| server.environment_file.clone()),
-        environment: None,
-    }
 }
 
 /// The settings of a server that an operator listed.
@@ -263,12 +202,8 @@ fn unit(settings: &Settings, server: &PublishedServer, table: &ProcessTable) -> 
     named.or_else(|| discovery::unit_of(table, server.parent?))
 }
 
-fn examined(
-    settings: &Settings,
-    server: &PublishedServer,
-    told: Result<&Answer, &str>,
-    table: &ProcessTable,
-) -> ServerReport {
+fn examined(settings: &Settings, server: &PublishedServer, table: &ProcessTable) -> ServerReport {
+    let told = told(settings, server);
     let procfs = settings.paths.procfs.as_path();
     let own = geteuid().as_raw();
     let user = server.parent.and_then(|parent| table.user(parent.pid).ok());
@@ -284,7 +219,10 @@ fn examined(
         reason: it.why,
         lost: sources::lost(it.source),
         mend: it.why.and_then(|why| sources::mend(it.source, why, &viewer, it.mend)),
+        note: None,
     });
+    let probes = settings.watch.tls_probe != TlsProbe::Off;
+    let left_alone = probes.then(|| sources::not_asked(Source::TlsProbe));
     let unit = unit(settings, server, table);
     let hygiene = server.parent.map(|parent| {
         hygiene::findings(&Subject {
@@ -303,20 +241,24 @@ fn examined(
         pid: server.parent.map(|parent| parent.pid.as_raw()),
         version: server.version.clone(),
         mpm: server.mpm.clone(),
-        sources: found.collect(),
+        sources: found.chain(left_alone).collect(),
+        note: (server.up == Some(false)).then(|| down(viewer.log.as_deref())),
         hygiene: hygiene.unwrap_or_default(),
     }
 }
 
+/// What an operator does about an httpd that is down.
+fn down(log: Option<&Path>) -> String {
+    let log = log.map_or_else(|| "its error log".to_owned(), |it| it.display().to_string());
+    format!("nothing is asked while httpd is down: start it; why it ended may stand in {log}")
+}
+
 /// Where the error log is; where httpd does not tell, where distributions have it.
-fn log(server: Option<&Server>, told: Result<&Answer, &str>) -> Option<PathBuf> {
+fn log(server: Option<&Server>, told: Result<&Told, &str>) -> Option<PathBuf> {
     if let Some(ErrorLogSetting::Path(path)) = server.map(|server| &server.error_log) {
         return Some(path.clone());
     }
-    let named = told.ok().and_then(|answer| match answer.error_log.as_ref()? {
-        ErrorLogPlace::File(path) => Some(path.clone()),
-        ErrorLogPlace::Syslog | ErrorLogPlace::Pipe | ErrorLogPlace::Stream => None,
-    });
+    let named = told.ok().and_then(|told| told.error_log.clone());
     let usual = ["/var/log/apache2/error.log", "/var/log/httpd/error_log"].map(PathBuf::from);
     named.or_else(|| usual.into_iter().find(|path| path.parent().is_some_and(Path::exists)))
 }

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// What the program has open before anybody connects.
-const FEWEST_DESCRIPTORS: u64 = 24;
+const FEWEST_DESCRIPTORS: u64 = 48;
 /// The first look rarely takes longer; if it does, it is not waited for.
 const FIRST_LOOK: Duration = Duration::from_secs(3);
 

@@ -1,6 +1,9 @@
 //! What on this host restarts httpd: units, logrotate, cron, hooks of certificates and networks.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use serde::Serialize;
 
@@ -8,7 +11,7 @@ use super::{
     text::{self, Read},
     units::Units,
 };
-use crate::decode::callers::{self, Caller, Verdict, lines_naming};
+use crate::decode::callers::{self as decode, Caller, Verdict, lines_naming};
 
 /// Files that are read themselves, and directories of which each file is.
 const PLACES: [&str; 31] = [
@@ -57,7 +60,8 @@ const COMMANDS: [&str; 7] = [
     "ExecStopPost",
 ];
 const HTTPDS: [&str; 3] = ["apache2", "httpd", "apache"];
-/// So many are told: a file of thousands of lines is a list of something else.
+/// So many of one file are told that are graceful, and so many that are not: a file of thousands is
+/// a list of something else.
 const MOST: usize = 1000;
 
 /// Who restarts httpd.
@@ -67,8 +71,19 @@ pub struct Callers {
     pub files: usize,
     /// What was found, by file.
     pub found: Vec<Call>,
+    /// Files of which more was found than is told.
+    pub left_out: Vec<LeftOut>,
     /// What could not be read, or not to its end.
     pub unread: Vec<Unread>,
+}
+
+/// What is not told of one file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// The file.
+    pub file: String,
+    /// So many commands more.
+    pub commands: usize,
 }
 
 /// One command that restarts or stops httpd.
@@ -108,7 +123,14 @@ impl Call {
 /// `.service`.
 #[must_use]
 pub fn scan(root: &Path, names: &[&str]) -> Callers {
-    let mut scan = Scan { root, units: Units::new(root), names, told: Callers::default() };
+    let mut scan = Scan {
+        root,
+        units: Units::new(root),
+        names,
+        told: Callers::default(),
+        files: BTreeMap::new(),
+        seen: BTreeSet::new(),
+    };
     for place in PLACES {
         scan.place(&text::below(root, place));
     }
@@ -120,11 +142,17 @@ pub fn scan(root: &Path, names: &[&str]) -> Callers {
         }
     }
     scan.services();
-    let mut told = scan.told;
-    let mut seen = BTreeSet::new();
-    told.found.retain(|call| seen.insert((call.file.clone(), call.line, call.command.clone())));
-    told.found.truncate(MOST);
-    told
+    let left_out = scan.files.into_iter().filter(|(_, told)| told.left_out > 0);
+    let left_out = left_out.map(|(file, told)| LeftOut { file, commands: told.left_out }).collect();
+    Callers { left_out, ..scan.told }
+}
+
+/// What was told of one file.
+#[derive(Default)]
+struct Told {
+    graceful: usize,
+    others: usize,
+    left_out: usize,
 }
 
 struct Scan<'a> {
@@ -132,6 +160,9 @@ struct Scan<'a> {
     units: Units,
     names: &'a [&'a str],
     told: Callers,
+    files: BTreeMap<String, Told>,
+    /// The same command is found in a line and in a script within it.
+    seen: BTreeSet<(String, u32, String)>,
 }
 
 impl Scan<'_> {
@@ -154,8 +185,21 @@ impl Scan<'_> {
             Read::Unread(cause) => return self.unread(path, cause),
         };
         self.told.files += 1;
-        for caller in lines_naming(&text, self.names) {
-            self.tell(path, caller);
+        let found = lines_naming(&text, self.names);
+        self.tell_all(path, found, None);
+    }
+
+    /// All that is found in a file; where it is one command of a unit, on its line.
+    fn tell_all(&mut self, path: &Path, all: decode::Callers, line: Option<u32>) {
+        let decode::Callers { found, left_out, is_cut, .. } = all;
+        if is_cut {
+            self.unread(path, "has more commands than are read: its beginning is read".to_owned());
+        }
+        if left_out > 0 {
+            self.files.entry(text::shown(self.root, path)).or_default().left_out += left_out;
+        }
+        for caller in found {
+            self.tell(path, Caller { line: line.unwrap_or(caller.line), ..caller });
         }
     }
 
@@ -171,23 +215,26 @@ impl Scan<'_> {
             for key in COMMANDS {
                 for setting in unit.list(key) {
                     let path = unit.path(&setting).to_owned();
-                    for caller in self.commands(&setting.value, key, is_httpds) {
-                        self.tell(&path, Caller { line: setting.line, ..caller });
-                    }
+                    let found = self.commands(&setting.value, key, is_httpds);
+                    self.tell_all(&path, found, Some(setting.line));
                 }
             }
         }
     }
 
     /// httpd's own unit starts and stops it by right; its reload should be graceful.
-    fn commands(&self, value: &[u8], key: &str, is_httpds: bool) -> Vec<Caller> {
+    fn commands(&self, value: &[u8], key: &str, is_httpds: bool) -> decode::Callers {
         if !is_httpds {
             return lines_naming(value, self.names);
         }
-        let verdict = (key == "ExecReload").then(|| callers::reload([value])).flatten();
-        let command = crate::decode::error_log::escaped(value, 300);
-        let own = verdict.map(|verdict| Caller { line: 0, verdict, command, reloads: None });
-        own.into_iter().collect()
+        let mut own =
+            if key == "ExecReload" { decode::own(value) } else { decode::Callers::default() };
+        // What a unit reloads of itself is what its other commands do.
+        let worst = own.found.iter().map(|it| it.verdict).max();
+        own.found.retain(|it| Some(it.verdict) == worst);
+        own.found.truncate(1);
+        own.found.iter_mut().for_each(|it| it.reloads = None);
+        own
     }
 
     fn is_httpds(&self, name: &str) -> bool {
@@ -207,6 +254,16 @@ impl Scan<'_> {
             (Verdict::Hard | Verdict::Full | Verdict::Stop, None) => Some(self.instead()),
         };
         let file = text::shown(self.root, path);
+        if !self.seen.insert((file.clone(), line, command.clone())) {
+            return;
+        }
+        let told = self.files.entry(file.clone()).or_default();
+        let kept = if instead.is_none() { &mut told.graceful } else { &mut told.others };
+        if *kept >= MOST {
+            told.left_out += 1;
+            return;
+        }
+        *kept += 1;
         self.told.found.push(Call { file, line, does: word(really), command, instead });
     }
 
@@ -356,6 +413,40 @@ mod tests {
             ]
         );
         assert_eq!(shown(&told), ["/etc/cron.daily/long:1 full restart"]);
+    }
+
+    #[test]
+    fn what_is_left_out_of_a_file_is_said_and_other_files_are_told() {
+        let host = tempfile::tempdir().unwrap();
+        let root = host.path();
+        put(root, "/etc/cron.d/many", &"systemctl restart apache2\n".repeat(MOST + 5));
+        put(root, "/etc/monitrc", "exec \"/usr/sbin/apachectl restart\"\n");
+        let told = scan(root, &[]);
+        assert_eq!(told.found.len(), MOST + 1);
+        assert!(shown(&told).contains(&"/etc/monitrc:1 hard restart".to_owned()));
+        let left = LeftOut { file: "/etc/cron.d/many".to_owned(), commands: 5 };
+        assert_eq!(told.left_out, [left]);
+        put(root, "/etc/cron.d/many", &("x\n".repeat(30_000) + "service apache2 restart\n"));
+        let cause = "has more commands than are read: its beginning is read".to_owned();
+        let unread = Unread { file: "/etc/cron.d/many".to_owned(), cause };
+        assert_eq!(scan(root, &[]).unread, [unread]);
+    }
+
+    #[test]
+    fn what_stands_beside_a_command_is_nobodys_business() {
+        let host = tempfile::tempdir().unwrap();
+        let root = host.path();
+        let line = "5 4 * * * root PASSWORD=hunter2 curl -u a:sekret https://x; A=hunter2 \
+                    systemctl restart apache2 # sekret\n";
+        put(root, "/etc/cron.d/web", line);
+        let unit =
+            "[Service]\nExecReload=/bin/sh -c 'curl -u a:sekret https://x; kill -HUP $MAINPID'\n";
+        put(root, "/etc/systemd/system/apache2.service", unit);
+        let told = scan(root, &[]);
+        let commands: Vec<_> = told.found.iter().map(|it| it.command.as_str()).collect();
+        assert_eq!(commands, ["systemctl restart apache2", "kill -HUP $MAINPID"]);
+        let reload = Units::new(root).reload("apache2").unwrap();
+        assert_eq!(reload.commands, ["/etc/systemd/system/apache2.service:2: kill -HUP $MAINPID"]);
     }
 
     #[test]

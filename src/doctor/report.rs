@@ -41,6 +41,9 @@ pub struct ServerReport {
     pub mpm: Option<String>,
     /// Its sources.
     pub sources: Vec<SourceReport>,
+    /// Why it tells so little, while it is down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// What is around it; empty while it is down.
     pub hygiene: Vec<Finding>,
 }
@@ -105,6 +108,9 @@ impl Page {
         for source in &server.sources {
             self.source(source);
         }
+        if let Some(note) = &server.note {
+            self.line(&format!("  ({note})"));
+        }
         if !server.hygiene.is_empty() {
             self.line("");
             self.line("  VERDICT  CHECK           OF WHAT: CAUSE");
@@ -120,10 +126,14 @@ impl Page {
             (Some(true), _) => ("yes", GREEN),
             (Some(false), Some(why)) => (why.label(), YELLOW),
             (Some(false), None) => ("no", YELLOW),
+            (None, _) if source.note.is_some() => ("not asked", 0),
             (None, _) => ("-", 0),
         };
         let word = self.word(word, 10, colour);
         self.line(&format!("  {:<13}  {word}  {}", source.source.label(), source.lost));
+        if let Some(note) = source.note {
+            self.line(&format!("{:29}{note}", ""));
+        }
         if let Some(mend) = &source.mend {
             self.line(&format!("{:29}mend: {mend}", ""));
         }
@@ -159,6 +169,9 @@ impl Page {
                 self.line(&format!("{:16}instead: {instead}", ""));
             }
         }
+        for left in &callers.left_out {
+            let _ = writeln!(self.text, "  not shown     {}: {} more", left.file, left.commands);
+        }
         for unread in &callers.unread {
             // Writing to a string cannot fail.
             let _ = writeln!(self.text, "  not read      {}: {}", unread.file, unread.cause);
@@ -170,7 +183,7 @@ impl Page {
 mod tests {
     use super::*;
     use crate::{
-        doctor::Check,
+        doctor::{Check, callers::LeftOut, sources::not_asked},
         model::source::{Source, Why},
     };
 
@@ -181,6 +194,7 @@ mod tests {
             reason,
             lost: "much",
             mend: mend.map(str::to_owned),
+            note: None,
         };
         Report {
             user: "nobody".to_owned(),
@@ -193,7 +207,9 @@ mod tests {
                 sources: vec![
                     source(Source::ProcessTable, Some(true), None, None),
                     source(Source::Scoreboard, Some(false), Some(Why::Permission), Some("do it")),
+                    not_asked(Source::TlsProbe),
                 ],
+                note: None,
                 hygiene: vec![
                     Check::Paths.ok("9 files", "fine"),
                     Check::ListenBacklog.warning("ListenBacklog 511", "too few", "sysctl"),
@@ -208,6 +224,7 @@ mod tests {
                     command: "systemctl restart apache2".to_owned(),
                     instead: Some("systemctl reload apache2".to_owned()),
                 }],
+                left_out: vec![LeftOut { file: "/etc/x".to_owned(), commands: 9 }],
                 unread: Vec::new(),
             }),
         }
@@ -219,16 +236,29 @@ mod tests {
             \x20 SOURCE         ANSWER      WITHOUT IT IS NOT KNOWN\n\
             \x20 process_table  yes         much\n\
             \x20 scoreboard     permission  much\n\
-            \x20                            mend: do it\n\n\
+            \x20                            mend: do it\n\
+            \x20 tls_probe      not asked   which certificates are really served\n\
+            \x20                            not asked here: `gracekeeper run` does it\n\n\
             \x20 VERDICT  CHECK           OF WHAT: CAUSE\n\
             \x20 ok       paths           9 files: fine\n\
             \x20 warning  listen_backlog  ListenBacklog 511: too few\n\
             \x20                          mend: sysctl\n\n\
             What would restart httpd hard or stop it, of 2 files: (0 graceful ones are not listed)\n\
             \x20 full restart  /etc/crontab:3: systemctl restart apache2\n\
-            \x20               instead: systemctl reload apache2\n";
+            \x20               instead: systemctl reload apache2\n\
+            \x20 not shown     /etc/x: 9 more\n";
         assert_eq!(table(&report(), false), expected);
         assert!(table(&report(), true).contains("\x1b[33mpermission\x1b[0m  much"));
+    }
+
+    #[test]
+    fn a_server_that_is_down_has_a_line_that_says_why_nothing_is_known() {
+        let mut down = report();
+        down.servers[0].up = Some(false);
+        down.servers[0].note = Some("start it".to_owned());
+        let text = table(&down, false);
+        assert!(text.contains("run` does it\n  (start it)\n\n"), "{text}");
+        assert!(json(&down).unwrap().contains("\"note\": \"start it\""));
     }
 
     #[test]

@@ -11,9 +11,9 @@ use serde::Serialize;
 use super::text;
 use crate::model::source::{Source, Why};
 
-const UNIT: &str = "in [Service] of gracekeeper's unit";
+pub(super) const UNIT: &str = "in [Service] of gracekeeper's unit";
 /// What a service of gracekeeper's is allowed by its unit.
-const CAPABILITY: &str = "AmbientCapabilities=CAP_SYS_PTRACE";
+pub(super) const CAPABILITY: &str = "AmbientCapabilities=CAP_SYS_PTRACE";
 const CAPABILITIES: &str = "AmbientCapabilities=CAP_SYS_PTRACE CAP_DAC_READ_SEARCH";
 const READING: &str = "AmbientCapabilities=CAP_DAC_READ_SEARCH";
 /// The file of the scoreboard that httpd's own user may read though it may not trace.
@@ -36,6 +36,9 @@ pub struct SourceReport {
     /// What mends it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mend: Option<String>,
+    /// Why it has no answer though nothing is wrong with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<&'static str>,
 }
 
 /// Who looks, and at whom.
@@ -68,6 +71,13 @@ pub const fn lost(source: Source) -> &'static str {
         Source::Cgroup => "whether memory and process numbers suffice, OOM kills, pressure",
         Source::TlsProbe => "which certificates are really served",
     }
+}
+
+/// A source that a run asks and that who only looks once leaves alone.
+#[must_use]
+pub const fn not_asked(source: Source) -> SourceReport {
+    let note = Some("not asked here: `gracekeeper run` does it");
+    SourceReport { source, up: None, reason: None, lost: lost(source), mend: None, note }
 }
 
 /// What makes a silent source speak: a command, or a line of a unit or of httpd's configuration;

@@ -63,7 +63,9 @@ impl Units {
         let list = unit.list("ExecReload");
         let verdict = callers::reload(list.iter().map(|it| it.value.as_slice()));
         let commands = list.iter().map(|it| {
-            let command = escaped(&it.value, LONGEST);
+            // What a script does beside may be secret.
+            let own = callers::own(&it.value).found.into_iter().max_by_key(|own| own.verdict);
+            let command = own.map_or_else(|| escaped(&it.value, LONGEST), |own| own.command);
             format!("{}:{}: {command}", self.shown(unit.path(it)), it.line)
         });
         Some(Reload { commands: commands.collect(), verdict })

@@ -8,6 +8,7 @@ use crate::model::{
     process::ProcessId,
     source::{Source, Why},
     time::Moment,
+    told::Said,
 };
 
 /// The latest pages. A scrape hands out these bytes and asks nobody.
@@ -42,6 +43,9 @@ pub struct PublishedServer {
     pub mpm: Option<String>,
     /// Every source that is wanted.
     pub sources: Vec<PublishedSource>,
+    /// What the parent said of its configuration, or in words why it did not; `None` before it was
+    /// asked.
+    pub said: Option<Said>,
 }
 
 /// One source in the last look.

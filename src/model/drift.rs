@@ -7,7 +7,7 @@ use super::{
     label::closed_set,
     snapshot::Part,
     source::Why,
-    tls::ServedCertificates,
+    tls::{Handshakes, ServedCertificates},
 };
 
 closed_set! {
@@ -63,6 +63,8 @@ pub struct DriftSample {
     pub logs: Option<Part<Arc<OpenLogs>>>,
     /// What listeners serve.
     pub served: Option<Part<Arc<ServedCertificates>>>,
+    /// When they were asked; `None`: this parent's were not yet.
+    pub handshakes: Option<Handshakes>,
     /// What httpd says of the configuration as it is on disk now; `None` where it was not asked
     /// since it changed, or gracekeeper may not read all that httpd would.
     pub config_valid: Option<bool>,

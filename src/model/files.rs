@@ -40,12 +40,26 @@ pub struct FileList {
     pub certificates: Vec<PathBuf>,
     /// Files of private keys; one that has its certificate in it is in both.
     pub keys: Vec<PathBuf>,
+    /// Files of chains, authorities and revocation lists; of a directory `DIRECTORY/*`.
+    pub trusted: Vec<PathBuf>,
     /// The executable file, modules and libraries: of these only the inode is looked at.
     pub programs: Vec<PathBuf>,
     /// There may be more files than are named, as where httpd may not be asked for them.
     pub is_partial: bool,
     /// What the command line says beside paths: `-D`, `-C`, `-c`.
     pub told: Digest,
+}
+
+impl FileList {
+    /// Those of the trusted that are a directory's.
+    pub fn trusted_directories(&self) -> impl Iterator<Item = &PathBuf> {
+        self.trusted.iter().filter(|path| path.ends_with("*"))
+    }
+
+    /// The others.
+    pub fn trusted_files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.trusted.iter().filter(|path| !path.ends_with("*"))
+    }
 }
 
 /// What a file has in it.
@@ -106,8 +120,12 @@ pub struct FileSightings {
     pub keys: BTreeMap<PathBuf, KeyFile>,
     /// The inodes of all programs: another one when one of them was replaced or written.
     pub programs: Digest,
-    /// Programs and files of the configuration that others than root can write or replace.
+    /// Programs, files of the configuration and directories where `Include` looks for such, which
+    /// others than root can write or replace.
     pub insecure: u32,
+    /// The first that could not be read, and why: `Limit` where it is too large, `Invalid` where it
+    /// is no regular file or leads in a circle. Of files and then of patterns, by their paths.
+    pub unread: Option<(PathBuf, Why)>,
     /// Why changes are not heard of but looked for, if that is so: `Limit` where inotify has none
     /// left.
     pub polled: Option<Why>,
@@ -125,10 +143,15 @@ pub struct MappedFile {
     pub path: PathBuf,
     /// What it is.
     pub kind: MappedKind,
-    /// What lies at that path is not what is mapped.
+    /// What lies at that path is not the file that is mapped.
     pub is_replaced: bool,
+    /// When what lies there was last written, if that is after the parent's start. What is mapped is
+    /// another program then, unless it was loaded later.
+    pub written: Option<Timestamp>,
+    /// What was written until then was there when it was mapped, unless each restart loads it anew.
+    pub began: Timestamp,
     /// When what lies there came there: the last change of its inode; of a file that is gone, of
-    /// its directory. `None` while it is not replaced, or where that cannot be told.
+    /// its directory. `None` while it is neither replaced nor written, or where that cannot be told.
     pub changed: Option<Timestamp>,
 }
 
@@ -175,7 +198,27 @@ pub struct OpenLog {
     pub is_deleted: bool,
 }
 
+impl Content {
+    /// Why it could not be read, if it could not.
+    #[must_use]
+    pub const fn hidden(&self) -> Option<Why> {
+        match self {
+            Self::Inode(_, why) | Self::Unseen(why) => Some(*why),
+            Self::Bytes(_) | Self::Missing => None,
+        }
+    }
+}
+
 impl FileSightings {
+    /// The first of these that could not be read, and why: files before patterns, by their paths.
+    #[must_use]
+    pub fn first_unread(&self) -> Option<(PathBuf, Why)> {
+        let files = self.files.iter().map(|(path, file)| (path, file.content));
+        let listings = self.listings.iter().map(|(path, listing)| (path, listing.content));
+        let mut all = files.chain(listings);
+        all.find_map(|(path, content)| Some((path.clone(), content.hidden()?)))
+    }
+
     /// One file, if it was looked at.
     #[must_use]
     pub fn file(&self, path: &Path) -> Option<&FileSighting> {

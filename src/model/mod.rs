@@ -21,4 +21,5 @@ pub mod source;
 pub mod straggler;
 pub mod time;
 pub mod tls;
+pub mod told;
 pub mod waiting;

@@ -49,6 +49,9 @@ pub struct ServerSettings {
     pub tls_is_partial: bool,
     /// Every certificate file that httpd itself names, absolute; `None` where it does not tell.
     pub certificates: Option<Arc<[PathBuf]>>,
+    /// What else `mod_ssl` reads when it is loaded, absolute: chains, authorities, revocation lists;
+    /// of a directory it is `DIRECTORY/*`.
+    pub tls_files: Arc<[PathBuf]>,
     /// `GracefulShutdownTimeout`, in seconds.
     pub graceful_shutdown_timeout: Option<u32>,
     /// `ListenBacklog`.

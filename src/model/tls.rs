@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
-use super::{files::Digest, source::Why, time::Timestamp};
+use super::{
+    files::Digest,
+    source::Why,
+    time::{Moment, Timestamp},
+};
 
 /// What is told of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +40,8 @@ pub struct TlsHost {
     pub addresses: Vec<HostAddress>,
     /// `ServerName` without scheme and port, if it has one.
     pub name: Option<String>,
+    /// `ServerAlias`, in lower case, with wildcards; `*` too where not all could be kept.
+    pub aliases: Vec<String>,
     /// Its certificates and keys, in their order.
     pub pairs: Vec<TlsPair>,
 }
@@ -58,9 +64,28 @@ pub struct TlsPair {
     pub key: PathBuf,
 }
 
-/// What listeners serve: each file of a certificate, with what a handshake showed of it last, or
-/// why that showed nothing. What was not tried yet is left out.
-pub type ServedCertificates = BTreeMap<PathBuf, Result<Certificate, Why>>;
+/// What listeners serve: each file of a certificate, with what a handshake showed of it last. What
+/// was not tried yet is left out.
+pub type ServedCertificates = BTreeMap<PathBuf, Served>;
+
+/// What a handshake showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// The certificate, or why none was shown.
+    pub result: Result<Certificate, Why>,
+    /// It is served since this load of the parent, by its number: what was served before a load
+    /// tells nothing of what was loaded in it.
+    pub load: u64,
+}
+
+/// When a parent's listeners were asked for certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Handshakes {
+    /// When it was last heard what became of one.
+    pub latest: Moment,
+    /// When one last showed a certificate; `None`: none did.
+    pub succeeded: Option<Moment>,
+}
 
 /// How much of a certificate's life is left at this time: 1 before it begins, 0 once it has ended.
 #[must_use]

@@ -7,7 +7,7 @@
 //! - `wildcard`, `way`, `listing`, `content`: what an `Include` matches, where a path leads, which
 //!   files there are, what they have in them
 //! - `places`, `bell`, `hearing`, `file_system`: what counts, and who hears of it
-//! - `look`, `observer`: one look at all of it, and when
+//! - `look`, `observer`, `pulse`: one look at all of it, and when; whether it still goes on
 
 mod bell;
 mod content;
@@ -17,8 +17,9 @@ mod listing;
 mod look;
 mod observer;
 mod places;
+mod pulse;
 mod way;
-mod wildcard;
+pub(in crate::observe) mod wildcard;
 
 use std::{
     collections::BTreeMap,
@@ -31,11 +32,13 @@ use std::{
 use self::{
     bell::Bell,
     observer::{Observer, Pace},
+    pulse::Pulse,
 };
 use crate::{
     model::{
         files::{FileList, FileSightings},
         snapshot::Part,
+        time::Moment,
     },
     observe::wake::Wake,
 };
@@ -67,6 +70,7 @@ pub struct FilesObserver {
     /// Closed when the thread has ended.
     ended: mpsc::Receiver<()>,
     thread: Option<JoinHandle<()>>,
+    pulse: Pulse,
     #[cfg(test)]
     bell: Bell,
 }
@@ -83,7 +87,8 @@ impl FilesObserver {
         let (tell, news) = mpsc::channel();
         let (living, ended) = mpsc::channel();
         let bell = Bell::new(messages.clone());
-        let observer = Observer::new(pace, told, bell.clone(), (tell, wake));
+        let pulse = Pulse::new();
+        let observer = Observer::new(pace, (told, bell.clone()), (tell, wake), pulse.clone());
         let thread = Builder::new().name("watch files".to_owned()).spawn(move || {
             let _living: mpsc::Sender<()> = living;
             observer.run();
@@ -93,6 +98,7 @@ impl FilesObserver {
             news,
             ended,
             thread: Some(thread),
+            pulse,
             #[cfg(test)]
             bell,
         })
@@ -113,6 +119,14 @@ impl FilesObserver {
     /// `Unseen` if the thread failed.
     pub fn news(&self) -> impl Iterator<Item = (usize, Part<Arc<FileSightings>>)> + use<> {
         self.news.try_iter().collect::<BTreeMap<_, _>>().into_iter()
+    }
+
+    /// The thread has not been heard of when it should have been, so that there is no news of what
+    /// is watched: a file system does not answer it, or it ended. For some seconds after the host was
+    /// suspended, too.
+    #[must_use]
+    pub fn is_stuck(&self, now: Moment) -> bool {
+        self.pulse.is_late(now)
     }
 
     fn tell(&self, message: Message) {

@@ -10,7 +10,7 @@ use self::{
     edition::{Edition, are_alike},
 };
 use super::{
-    asked::{self, Answer, AskError, Asked, Asker, ErrorLogPlace, Question},
+    asked::{self, Answer, AskError, Asked, Asker, ErrorLogPlace, Question, Refused},
     main_configuration,
     process_table::ProcessTable,
     scoreboard::ScoreboardReader,
@@ -25,6 +25,7 @@ use crate::{
         settings::ServerSettings,
         source::Why,
         time::Moment,
+        told::{Said, Told},
     },
 };
 
@@ -84,6 +85,9 @@ pub struct Inquiry {
     answered: Option<Answered>,
     /// Whether httpd would read the configuration that it was asked about, and who was asked.
     valid: Option<(ProcessId, bool)>,
+    /// What it said last of its configuration, and what of that was told.
+    verdict: Option<Result<(), String>>,
+    verdict_told: Option<Result<(), String>>,
     /// Why it said nothing, in words.
     failure: Option<String>,
     /// When it is asked again even if nothing changes.
@@ -94,6 +98,8 @@ pub struct Inquiry {
     build: Option<(ProcessId, HttpdBuild)>,
     /// What the configuration on disk said, and the parent that was asked.
     settings: Option<(ProcessId, ServerSettings)>,
+    /// The last answer, or why there was none, and the parent that was asked.
+    said: Option<(ProcessId, Said)>,
 }
 
 impl Inquiry {
@@ -112,11 +118,14 @@ impl Inquiry {
             edition: None,
             answered: None,
             valid: None,
+            verdict: None,
+            verdict_told: None,
             failure: None,
             tried_again: None,
             has_no_pipe_dialog: false,
             build: None,
             settings: None,
+            said: None,
         }
     }
 
@@ -133,6 +142,13 @@ impl Inquiry {
     #[must_use]
     pub fn settings(&self, parent: ProcessId) -> Option<&ServerSettings> {
         self.settings.as_ref().filter(|(whom, _)| *whom == parent).map(|(_, settings)| settings)
+    }
+
+    /// What this parent said when it was asked last, or in words why it did not; `None` before it
+    /// was asked.
+    #[must_use]
+    pub fn said(&self, parent: ProcessId) -> Option<&Said> {
+        self.said.as_ref().filter(|(whom, _)| *whom == parent).map(|(_, said)| said)
     }
 
     /// The files that are to be watched; `None` before httpd told of any.
@@ -293,59 +309,98 @@ impl Inquiry {
         }
         self.open = false;
         self.answered = None;
-        self.tried_again = None;
         let now = clock::now();
         self.allowance.rest(now, said.took);
+        if self.was_overtaken(&said.result, now) {
+            return Ok(None);
+        }
+        self.tried_again = None;
         match said.result {
-            Ok(answer) => Ok(self.take(said.parent, answer)),
+            Ok(answer) => Ok(self.take(said.parent, answer, now)),
             Err(error) => {
                 // What it was is not what is on disk now.
                 self.settings = None;
-                self.refuse(said.parent, &error, now);
+                let is_verdict = self.refuse(said.parent, &error, now);
                 if self.told.is_none() {
                     self.told = Some(Err(error.why()));
                 }
                 let words = error.to_string();
+                self.said = Some((said.parent, Err(words.as_str().into())));
                 let known = self.failure.replace(words.clone()) == Some(words);
-                Err((!known).then_some(error))
+                Err((!known && !is_verdict).then_some(error))
             }
         }
     }
 
-    fn take(&mut self, parent: ProcessId, answer: Answer) -> Option<PathBuf> {
-        let Answer { error_log, pid_file, has_no_pipe_dialog, settings, mut build, files, .. } =
-            answer;
+    /// Another verdict than the last one that was told: what httpd has against its configuration, or
+    /// that it has nothing against it any more.
+    pub fn verdict_news(&mut self) -> Option<Result<(), String>> {
+        let verdict = self.verdict.clone()?;
+        let before = self.verdict_told.replace(verdict.clone());
+        let is_news = before.as_ref() != Some(&verdict) && (before.is_some() || verdict.is_err());
+        is_news.then_some(verdict)
+    }
+
+    /// It was refused what somebody was still writing: that is asked about again.
+    fn was_overtaken(&self, result: &Result<Answer, AskError>, now: Moment) -> bool {
+        let is_refused = match result {
+            Ok(answer) => answer.refused.is_some(),
+            Err(error) => matches!(error, AskError::Failed { .. }),
+        };
+        let changed = self
+            .edition
+            .zip(self.asked)
+            .is_some_and(|(edition, (_, asked))| edition.changed_between(asked.wall, now.wall));
+        is_refused && changed
+    }
+
+    fn take(&mut self, parent: ProcessId, answer: Answer, now: Moment) -> Option<PathBuf> {
+        let Answer { error_log, pid_file, has_no_pipe_dialog, settings, includes, .. } = answer;
+        let Answer { mut build, files, refused, .. } = answer;
+        let log = match &error_log {
+            Some(ErrorLogPlace::File(path)) => Some(path.clone()),
+            Some(ErrorLogPlace::Syslog | ErrorLogPlace::Pipe | ErrorLogPlace::Stream) | None => {
+                None
+            }
+        };
+        let told = Told { error_log: log, includes, settings: settings.clone() };
+        self.said = Some((parent, Ok(Arc::new(told))));
         self.settings = settings.map(|settings| (parent, settings));
         self.has_no_pipe_dialog = has_no_pipe_dialog;
         build.openssl = self.build(parent).and_then(|build| build.openssl.clone());
         self.build = Some((parent, build));
         self.watch(files);
-        self.valid = Some((parent, true));
+        match refused {
+            None => self.decide(parent, Some(Ok(()))),
+            Some(Refused { said, is_wrong }) => {
+                self.decide(parent, is_wrong.then_some(Err(said)));
+                self.tried_again = Some(again_after(now, is_wrong));
+            }
+        }
         self.told = Some(Ok(error_log));
         self.failure = None;
         pid_file
     }
 
-    /// A configuration that is wrong is mended by another change, anything else by itself.
-    fn refuse(&mut self, parent: ProcessId, error: &AskError, now: Moment) {
-        #[expect(
-            clippy::wildcard_enum_match_arm,
-            reason = "most errors are not the configuration's"
-        )]
-        match error {
-            // Where the main configuration is missing, nothing is included.
-            AskError::Failed { is_wrong, included, .. } if *is_wrong || !included.is_empty() => {
-                let earlier = self.files.clone().unwrap_or_default();
-                let is_partial = self.files.as_ref().is_none_or(|list| list.is_partial);
-                self.watch(FileList { is_partial, ..asked::joined(&earlier, included) });
-                self.valid = is_wrong.then_some((parent, false));
-                self.tried_again = Some(now.after(REFUSED_AGAIN_AFTER));
-            }
-            _ => {
-                self.valid = None;
-                self.tried_again = Some(now.after(TRIED_AGAIN_AFTER));
-            }
-        }
+    fn decide(&mut self, parent: ProcessId, verdict: Option<Result<(), String>>) {
+        self.valid = verdict.as_ref().map(|verdict| (parent, verdict.is_ok()));
+        self.verdict = verdict.or(self.verdict.take());
+    }
+
+    /// Takes an error; whether it is a verdict on the configuration.
+    fn refuse(&mut self, parent: ProcessId, error: &AskError, now: Moment) -> bool {
+        let AskError::Failed { is_wrong, included, said, .. } = error else {
+            self.decide(parent, None);
+            self.tried_again = Some(now.after(TRIED_AGAIN_AFTER));
+            return false;
+        };
+        let earlier = self.files.clone().unwrap_or_default();
+        // What it may not read may name more.
+        let is_partial = !is_wrong || self.files.as_ref().is_none_or(|list| list.is_partial);
+        self.watch(FileList { is_partial, ..asked::joined(&earlier, included) });
+        self.decide(parent, is_wrong.then(|| Err(said.clone())));
+        self.tried_again = Some(again_after(now, *is_wrong));
+        *is_wrong
     }
 
     /// What was sighted of another list says nothing of this one.
@@ -370,6 +425,11 @@ impl Inquiry {
         let is_other = self.answered.is_none_or(|answered| !self.is_of(&answered));
         self.edition.is_some() && is_other && self.allowance.permits(at)
     }
+}
+
+/// A configuration that is wrong is mended by another change, anything else by itself.
+fn again_after(now: Moment, is_wrong: bool) -> Moment {
+    now.after(if is_wrong { REFUSED_AGAIN_AFTER } else { TRIED_AGAIN_AFTER })
 }
 
 #[cfg(test)]
@@ -405,6 +465,7 @@ mod tests {
             has_no_pipe_dialog: false,
             settings: None,
             build: HttpdBuild::default(),
+            refused: None,
             files: FileList { configuration: vec!["/x.conf".into()], ..FileList::default() },
             at,
         }
@@ -486,7 +547,9 @@ mod tests {
             (Some(true), None)
         );
         inquiry.asked = Some((whom, at));
-        assert!(matches!(inquiry.hear(wrong(whom)), Err(Some(_))), "news");
+        assert_eq!(inquiry.verdict_news(), None, "nothing was ever wrong");
+        assert!(matches!(inquiry.hear(wrong(whom)), Err(None)));
+        assert_eq!(inquiry.verdict_news(), Some(Err("Syntax error".to_owned())));
         assert_eq!(inquiry.config_valid(whom), Some(false));
         let paths = ["/x.conf", "/new.conf"].map(PathBuf::from);
         assert_eq!(inquiry.files().unwrap().configuration, paths, "what broke it is watched");
@@ -497,7 +560,38 @@ mod tests {
         inquiry.note_files(&sightings(&inquiry, 2, 3));
         assert!(!inquiry.is_due(seconds(at, 300), whom));
         assert!(inquiry.is_due(seconds(at, 601), whom), "what it needs may lie elsewhere");
-        assert!(matches!(inquiry.hear(wrong(whom)), Err(None)), "the same again");
+        inquiry.asked = Some((whom, seconds(at, 900)));
+        assert!(matches!(inquiry.hear(wrong(whom)), Err(None)));
+        assert_eq!(inquiry.verdict_news(), None, "the same again");
+        let said = Asked { server: 0, parent: whom, result: Ok(answer(at)), took: TOOK };
+        assert!(inquiry.hear(said).is_ok());
+        assert_eq!((inquiry.verdict_news(), inquiry.verdict_news()), (Some(Ok(())), None));
+    }
+
+    #[test]
+    fn what_somebody_was_still_writing_is_no_verdict() {
+        let (at, whom) = (clock::now(), parent(7));
+        let mut inquiry = answered(at, whom);
+        inquiry.note_files(&sightings(&inquiry, 1, -5));
+        assert_eq!(inquiry.config_valid(whom), Some(true));
+        inquiry.note_files(&sightings(&inquiry, 2, 0));
+        assert!(matches!(inquiry.hear(wrong(whom)), Ok(None)), "it changed while it was read");
+        assert_eq!((inquiry.verdict_news(), inquiry.config_valid(whom)), (None, None));
+        assert!(inquiry.is_due(seconds(at, 60), whom));
+    }
+
+    #[test]
+    fn what_a_configtest_refuses_is_invalid_although_it_could_be_read() {
+        let (at, whom) = (clock::now(), parent(7));
+        let refused = |is_wrong| Some(Refused { said: "empty".to_owned(), is_wrong });
+        for (is_wrong, valid) in [(true, Some(false)), (false, None)] {
+            let mut inquiry = asked_of(whom, at);
+            let told = Answer { refused: refused(is_wrong), ..answer(at) };
+            let said = Asked { server: 0, parent: whom, result: Ok(told), took: TOOK };
+            assert!(inquiry.hear(said).is_ok());
+            assert_eq!(inquiry.config_valid(whom), valid);
+            assert_eq!(inquiry.verdict_news().is_some(), is_wrong);
+        }
     }
 
     #[test]

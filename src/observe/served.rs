@@ -16,7 +16,7 @@ use crate::model::{
     snapshot::Part,
     source::Why,
     time::Moment,
-    tls::{Certificate, ServedCertificates, TlsHost},
+    tls::{Certificate, Handshakes, Served, ServedCertificates, TlsHost},
 };
 
 /// Each is a connection; those of a look are over before the next.
@@ -25,8 +25,8 @@ const MOST_AT_ONCE: usize = 16;
 const PACE: Duration = Duration::from_secs(1);
 /// After one that took longer than anybody waits, so that other servers have their turn.
 const REST: Duration = Duration::from_secs(10);
-/// What a load did not change is asked for once more, later.
-const CONFIRMED: Duration = Duration::from_secs(60);
+/// What a load did not change is asked for once more, later, before it counts for that load.
+const CONFIRMED: Duration = Duration::from_secs(10);
 /// What failed is tried again after these, and then after the last of them each time.
 const AGAIN: [Duration; 3] =
     [Duration::from_secs(60), Duration::from_secs(300), Duration::from_secs(3600)];
@@ -66,8 +66,9 @@ pub struct ProbeLook<'a> {
     pub loads: u64,
     /// The files on disk, their certificates among them: the same `Arc` while nothing is new.
     pub sightings: &'a Arc<FileSightings>,
-    /// The hosts that speak TLS; the same `Arc` while nothing is new is cheap.
-    pub hosts: &'a Arc<[TlsHost]>,
+    /// The hosts that speak TLS; the same `Arc` while nothing is new is cheap. `None` while nobody
+    /// can tell: those that were known last are taken.
+    pub hosts: Option<&'a Arc<[TlsHost]>>,
     /// Where the parent really listens, each socket; nobody is asked while this is not known.
     pub listens: &'a [SocketAddr],
     /// Who could answer.
@@ -94,6 +95,7 @@ struct Known {
     is_new: bool,
     files: BTreeMap<PathBuf, File>,
     served: Arc<ServedCertificates>,
+    handshakes: Option<Handshakes>,
     /// Asked for, and not answered yet.
     open: Option<Open>,
     /// Nobody is asked before.
@@ -136,7 +138,7 @@ impl ServedObserver {
 
     /// Hears what was shown since the last look, and asks for what is due, if a worker is ready.
     ///
-    /// `None` while it is off, or nothing speaks TLS; `Unseen` if each handshake failed, with the
+    /// `None` while it is off, nothing speaks TLS, or nothing was shown yet; `Unseen` if each handshake failed, with the
     /// reason of the first.
     pub fn look(
         &mut self,
@@ -156,14 +158,20 @@ impl ServedObserver {
         if let Some(shown) = shown {
             known.hear(shown, look.at, period);
         }
-        if look.hosts.is_empty() {
+        if look.hosts.unwrap_or(&known.hosts).is_empty() {
             return None;
         }
         known.renew(look);
         if let (Some(prober), Some((room, most))) = (prober, room(look)) {
             known.ask(self.server, look.at, prober, room, most);
         }
-        Some(known.part())
+        known.part()
+    }
+
+    /// When the parent of the last look was asked.
+    #[must_use]
+    pub fn handshakes(&self) -> Option<Handshakes> {
+        self.of.as_ref().and_then(|known| known.handshakes)
     }
 }
 
@@ -189,11 +197,12 @@ impl Known {
             parent: look.parent,
             loads: look.loads,
             sightings: Arc::clone(look.sightings),
-            hosts: Arc::clone(look.hosts),
+            hosts: look.hosts.map(Arc::clone).unwrap_or_default(),
             listens: look.listens.to_vec(),
             is_new: true,
             files: BTreeMap::new(),
             served: Arc::default(),
+            handshakes: None,
             open: None,
             next: look.at,
         }
@@ -212,36 +221,46 @@ impl Known {
                 file.due = Some(at);
             }
         }
+        if !shown.is_empty() {
+            let succeeded = shown.iter().any(|(_, result)| result.is_ok()).then_some(at);
+            let succeeded = succeeded.or(self.handshakes.and_then(|it| it.succeeded));
+            self.handshakes = Some(Handshakes { latest: at, succeeded });
+        }
         let served = Arc::make_mut(&mut self.served);
         for (path, result) in shown {
             if let Some(file) = self.files.get_mut(&path) {
                 let is_first = file.asked.is_none_or(|asked| asked < open.loads);
                 file.asked = Some(open.loads);
                 file.due = file.next(result.is_err(), at, period);
-                let before = served.insert(path, result);
+                let before = served.get(&path).filter(|before| before.result == result);
+                let mut load = open.loads;
                 // A child may have shown it that had been told to leave: nobody asks after this.
-                if is_first && result.is_ok() && before == Some(result) {
-                    file.due = file.due.or(Some(at.after(CONFIRMED)));
+                if let Some(before) = before.filter(|_| is_first && result.is_ok()) {
+                    let confirmed = at.after(CONFIRMED);
+                    file.due = Some(file.due.map_or(confirmed, |due| due.min(confirmed)));
+                    load = before.load;
                 }
+                served.insert(path, Served { result, load });
             }
         }
     }
 
     /// Looks through the files, if anything is new.
     fn renew(&mut self, look: &ProbeLook<'_>) {
-        let is_same = Arc::ptr_eq(&self.hosts, look.hosts) || self.hosts == *look.hosts;
+        let hosts = Arc::clone(look.hosts.unwrap_or(&self.hosts));
+        let is_same = Arc::ptr_eq(&self.hosts, &hosts) || self.hosts == hosts;
         let is_elsewhere = !is_same || self.listens != look.listens;
         let is_seen_anew = !Arc::ptr_eq(&self.sightings, look.sightings);
         if !self.is_new && !is_elsewhere && !is_seen_anew && self.loads == look.loads {
             return;
         }
         look.listens.clone_into(&mut self.listens);
-        self.hosts = Arc::clone(look.hosts);
+        self.hosts = Arc::clone(&hosts);
         self.sightings = Arc::clone(look.sightings);
         (self.loads, self.is_new) = (look.loads, false);
         let on_disk = &look.sightings.certificates;
-        let mut ways = ways::ways(look.hosts, look.listens, on_disk);
-        let named = look.hosts.iter().flat_map(|host| &host.pairs).map(|pair| &pair.certificate);
+        let mut ways = ways::ways(&hosts, look.listens, on_disk);
+        let named = hosts.iter().flat_map(|host| &host.pairs).map(|pair| &pair.certificate);
         let mut files = BTreeMap::new();
         for path in named {
             let before = self.files.remove_entry(path);
@@ -250,7 +269,7 @@ impl Known {
             }
             let (path, mut file) = before.unwrap_or_else(|| (path.clone(), File::default()));
             file.ways = ways.remove(&path).unwrap_or_default();
-            let served = self.served.get(&path).and_then(|result| result.as_ref().ok());
+            let served = self.served.get(&path).and_then(|it| it.result.as_ref().ok());
             file.renew(look, served, on_disk.get(&path));
             files.insert(path, file);
         }
@@ -290,12 +309,12 @@ impl Known {
         }
     }
 
-    fn part(&self) -> Part<Arc<ServedCertificates>> {
-        let mut failed = self.served.values().map(|result| result.err());
-        match failed.next() {
-            Some(Some(why)) if failed.all(|it| it.is_some()) => Part::Unseen(why),
+    fn part(&self) -> Option<Part<Arc<ServedCertificates>>> {
+        let mut failed = self.served.values().map(|it| it.result.err());
+        Some(match failed.next()? {
+            Some(why) if failed.all(|it| it.is_some()) => Part::Unseen(why),
             Some(_) | None => Part::Seen(Arc::clone(&self.served)),
-        }
+        })
     }
 }
 

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub(super) use self::loading::{LoadingMemory, LoadingTracker};
 use self::{
-    certificates::Keys,
+    certificates::{DateTracker, KeyTracker, Keys},
     contents::{ContentMemory, ContentTracker},
     limits::{LimitDrift, StartedWith},
     logs::LogTracker,
@@ -100,6 +100,8 @@ pub struct Drift {
 pub struct DriftTracker {
     of: Option<ProcessId>,
     contents: ContentTracker,
+    dates: DateTracker,
+    keys: KeyTracker,
     limits: LimitDrift,
     programs: ProgramTracker,
     logs: LogTracker,
@@ -135,29 +137,25 @@ impl DriftTracker {
         let files = look.sample.files.as_ref().and_then(Part::seen);
         let served = look.sample.served.as_ref().and_then(Part::seen);
         let contents = self.contents.observe(files, served, (look.at.wall, look.loading));
-        let changed = contents.config.and_then(Owed::since);
         let owed = [
             (Reason::Config, contents.config),
             (Reason::Certificate, contents.certificate),
-            (Reason::Limits, self.limits.observe(look, changed)),
+            (Reason::Limits, self.limits.observe(look, contents.newest)),
         ];
         let owed = owed.into_iter().filter_map(|(reason, owed)| Some((reason, owed?)));
         let told = look.told.or(look.loaded);
-        let modules = told.map(|told| told.module_files.as_ref()).unwrap_or_default();
-        let programs = self.programs.observe(look.sample.mapped.as_ref(), modules);
+        let modules = told.map(|told| &told.module_files);
+        let loaded = look.loading.began.wall;
+        let programs = self.programs.observe(look.sample.mapped.as_ref(), modules, loaded);
         let logs = told.filter(|told| !told.logs_are_partial).map(|told| told.log_files.as_ref());
         let keys = files.map_or_else(Keys::default, |files| {
-            certificates::keys(files, &self.contents, look.loading.began.wall)
+            self.keys.observe(files, &self.contents, look.loading.began.wall)
         });
         Drift {
             owed: owed.chain(programs).collect(),
             config_valid: look.sample.config_valid,
             config_hash: contents.hash,
-            certificates: certificates::dates(
-                files.map(AsRef::as_ref),
-                served.map(AsRef::as_ref),
-                look.at.wall,
-            ),
+            certificates: self.dates.observe(files, served, look.at.wall),
             keys_encrypted: keys.encrypted,
             would_prompt: keys.would_prompt,
             rotated_logs: self.logs.observe(look.sample.logs.as_ref(), logs, look.roles),

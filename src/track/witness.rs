@@ -1,6 +1,6 @@
 //! Witnesses: which source answers, since when one is silent, and why.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::model::{
     drift::DriftSample,
@@ -8,6 +8,7 @@ use crate::model::{
     snapshot::{ParentSighting, Part, ServerSnapshot},
     source::{Source, Why},
     time::Moment,
+    tls::ServedCertificates,
 };
 
 /// A parent this young may not have made its scoreboard yet.
@@ -32,6 +33,8 @@ pub struct WitnessTracker {
     states: BTreeMap<Source, WitnessState>,
     /// Why changes of files are looked for, while they are.
     polled: Option<Why>,
+    /// When the last handshake was heard of.
+    probed: Option<Moment>,
 }
 
 /// A source that began or ceased to answer: worth one log line.
@@ -111,7 +114,7 @@ impl WitnessTracker {
         }
         let (resources, drift) = (&snapshot.resources, &snapshot.drift);
         match &drift.served {
-            Some(served) => changes.extend(self.fold(Source::TlsProbe, at, served, false)),
+            Some(served) => changes.extend(self.fold_handshakes(at, served, drift)),
             None => self.rests(Source::TlsProbe),
         }
         self.notice_polling(drift);
@@ -131,6 +134,28 @@ impl WitnessTracker {
             }
         }
         changes
+    }
+
+    /// What handshakes showed is told in every look: only one that was made since is a success, or
+    /// an error.
+    fn fold_handshakes(
+        &mut self,
+        at: Moment,
+        served: &Part<Arc<ServedCertificates>>,
+        drift: &DriftSample,
+    ) -> Option<WitnessChange> {
+        let state = self.states.entry(Source::TlsProbe).or_default();
+        let (last_success, errors) = (state.last_success, state.errors.clone());
+        let change = self.fold(Source::TlsProbe, at, served, false);
+        let latest = drift.handshakes.map(|it| it.latest);
+        let is_new = latest.is_some() && latest != self.probed;
+        self.probed = latest;
+        let state = self.states.entry(Source::TlsProbe).or_default();
+        state.last_success = drift.handshakes.and_then(|it| it.succeeded).or(last_success);
+        if !is_new {
+            state.errors = errors;
+        }
+        change
     }
 
     /// That the kernel does not tell of changes is an error of a source that answers: once.
@@ -185,4 +210,39 @@ fn has_children(parent: &ParentSighting) -> bool {
         .into_iter()
         .flatten()
         .any(|child| child.role == ChildRole::Httpd && child.state != ProcessState::Ended)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::tls::Handshakes,
+        track::fixture::{Story, after},
+    };
+
+    fn probe(story: &Story) -> WitnessState {
+        story.tracker.assessment().sources[&Source::TlsProbe].clone()
+    }
+
+    #[test]
+    fn what_a_handshake_showed_is_no_success_of_the_looks_after_it() {
+        let mut story = Story::of_a_running_httpd();
+        story.drift.served = Some(Part::Seen(Arc::default()));
+        story.drift.handshakes =
+            Some(Handshakes { latest: after(2500), succeeded: Some(after(2500)) });
+        for at in [3000, 4000, 5000] {
+            story.look(at);
+            let state = probe(&story);
+            assert_eq!((state.up, state.last_success), (Some(true), Some(after(2500))));
+        }
+        story.drift.served = Some(Part::Unseen(Why::Timeout));
+        for (latest, count) in [(5500, 1), (5500, 1), (6500, 2), (6500, 2)] {
+            let succeeded = Some(after(2500));
+            story.drift.handshakes = Some(Handshakes { latest: after(latest), succeeded });
+            story.look(7000);
+            let state = probe(&story);
+            assert_eq!((state.up, state.last_success), (Some(false), Some(after(2500))));
+            assert_eq!(state.errors, [(Why::Timeout, count)].into());
+        }
+    }
 }

@@ -33,21 +33,8 @@ pub(super) const fn mend(source: Source, why: Why) -> Option<&'static str> {
             Why::Missing | Why::Timeout | Why::Invalid | Why::Limit => None,
         },
         Source::Sockets => mend_sockets(why),
-        Source::Files => match why {
-            Why::Permission => Some(
-                "what changed in a file that may not be read is told by its times: run as root, or \
-                 with AmbientCapabilities=CAP_DAC_READ_SEARCH in its unit, or let the user read httpd's \
-                 configuration, certificates and keys",
-            ),
-            Why::Limit => Some("the configuration has more files than gracekeeper watches"),
-            Why::Missing | Why::Timeout | Why::Invalid | Why::Other => None,
-        },
-        Source::TlsProbe => match why {
-            Why::Missing => Some("nobody listens where a TLS host of the configuration should be"),
-            Why::Timeout => Some("the listener accepts and says nothing: does it expect PROXY?"),
-            Why::Invalid => Some("what listens there speaks no TLS 1.2 or 1.3 that is understood"),
-            Why::Permission | Why::Limit | Why::Other => None,
-        },
+        Source::Files => mend_files(why),
+        Source::TlsProbe => mend_handshake(why),
         Source::Cgroup => match why {
             Why::Missing => Some(
                 "httpd's cgroups are not below what is mounted at /sys/fs/cgroup, so that whether \
@@ -57,6 +44,34 @@ pub(super) const fn mend(source: Source, why: Why) -> Option<&'static str> {
             Why::Limit => DESCRIPTORS,
             Why::Permission | Why::Timeout | Why::Invalid | Why::Other => None,
         },
+    }
+}
+
+const fn mend_files(why: Why) -> Option<&'static str> {
+    match why {
+        Why::Permission => Some(
+            "what changed in a file that may not be read is told by its times: run as root, or let \
+             the user read httpd's configuration, certificates and keys: setfacl -m u:USER:r FILE",
+        ),
+        Why::Limit => Some(
+            "a file of the configuration or a certificate is larger than 16 MiB, or there are \
+             more files than gracekeeper reads; the log names the first",
+        ),
+        Why::Invalid => Some(
+            "something that the configuration names is no regular file, or leads in a circle; \
+             the log names the first",
+        ),
+        Why::Timeout => Some("a file system that holds httpd's files does not answer"),
+        Why::Missing | Why::Other => None,
+    }
+}
+
+const fn mend_handshake(why: Why) -> Option<&'static str> {
+    match why {
+        Why::Missing => Some("nobody listens where a TLS host of the configuration should be"),
+        Why::Timeout => Some("the listener accepts and says nothing: does it expect PROXY?"),
+        Why::Invalid => Some("what listens there speaks no TLS 1.2 or 1.3 that is understood"),
+        Why::Permission | Why::Limit | Why::Other => None,
     }
 }
 

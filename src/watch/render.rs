@@ -37,7 +37,7 @@ impl Watch {
             }),
         };
         Publication {
-            servers: shown.iter().map(published).collect(),
+            servers: self.servers.values().zip(&shown).map(published).collect(),
             metrics: Bytes::from(metrics::render(&servers, &own)),
             status: Bytes::from(api::status(looked_at, version, &shown)),
             events,
@@ -48,7 +48,7 @@ impl Watch {
 }
 
 /// What is handed to who runs in this process.
-fn published(view: &StatusView<'_>) -> PublishedServer {
+fn published((of, view): (&Server, &StatusView<'_>)) -> PublishedServer {
     let (it, build) = (view.server.assessment, view.server.build);
     let sources = it.sources.iter().map(|(source, state)| {
         let silent = state.up == Some(false);
@@ -67,5 +67,6 @@ fn published(view: &StatusView<'_>) -> PublishedServer {
         version: build.and_then(|build| build.version.clone()),
         mpm: build.and_then(|build| build.mpm.clone()),
         sources: sources.collect(),
+        said: of.said().cloned(),
     }
 }

@@ -30,6 +30,7 @@ use crate::{
         snapshot::{Part, ServerSnapshot, Trace},
         source::Source,
         time::Moment,
+        told::Said,
     },
     observe::{
         asked::Asked,
@@ -146,6 +147,16 @@ impl Server {
             }
             Err(None) => {}
         }
+        match self.inquiry.verdict_news() {
+            Some(Err(said)) => {
+                warn!(
+                    server = self.name,
+                    said, "configuration is invalid: a restart would end httpd"
+                );
+            }
+            Some(Ok(())) => info!(server = self.name, "configuration is valid again"),
+            None => {}
+        }
     }
 
     /// A server that an earlier run knew.
@@ -190,6 +201,12 @@ impl Server {
         let parent = assessment.parent.map(|(parent, _)| parent);
         let build = parent.and_then(|parent| self.inquiry.build(parent));
         ServerView { name: &self.name, assessment, tally: &self.tally, build }
+    }
+
+    /// What its living parent said of its configuration.
+    pub(super) fn said(&self) -> Option<&Said> {
+        let (parent, _) = self.tracker.assessment().parent?;
+        self.inquiry.said(parent)
     }
 
     /// What the API tells of it.

@@ -121,6 +121,42 @@ fn what_was_loaded_before_the_first_look_is_told_by_what_is_served() {
 }
 
 #[test]
+fn a_host_whose_name_is_an_earlier_ones_alias_is_not_said_to_serve_another_certificate() {
+    let [first, hidden] = [Lineage::new(), Lineage::new()];
+    let port = unused_port();
+    let aliases = "ServerName a.local\nServerAlias *.example.org";
+    let text = first.directives(port).replace("ServerName localhost", aliases);
+    let more =
+        hidden.directives(port).replace("ServerName localhost", "ServerName www.example.org");
+    let (_, more) = more.split_once("<VirtualHost").unwrap();
+    let httpd = Httpd::builder(Mpm::Event).extra(&format!("{text}<VirtualHost{more}")).start();
+    let gracekeeper = Gracekeeper::watching(&httpd).start();
+    let metrics = gracekeeper.wait_until("it is served", |it| ends(it, "served").is_some());
+    assert_eq!(owed(&metrics, "certificate"), Some(false));
+    assert_eq!(handshakes(&httpd), 1, "nobody comes to the other one");
+}
+
+#[test]
+fn an_authority_that_changes_is_owed_until_it_is_loaded() {
+    let lineage = Lineage::new();
+    let authorities = lineage.0.path().join("authorities");
+    fs::create_dir(&authorities).unwrap();
+    let copy = |from: &str, to: &str| fs::copy(lineage.path(from), authorities.join(to)).unwrap();
+    copy("cert", "one.pem");
+    let line = format!("SSLEngine on\nSSLCACertificatePath {}\n", authorities.display());
+    let text = lineage.directives(unused_port()).replace("SSLEngine on\n", &line);
+    let httpd = Httpd::builder(Mpm::Event).extra(&text).start();
+    let gracekeeper = Gracekeeper::watching(&httpd).start();
+    gracekeeper.wait_until("nothing is owed", |it| owed(it, "certificate") == Some(false));
+    copy("cert", "two.pem");
+    let is_owed = |it: &Metrics| owed(it, "certificate") == Some(true);
+    let metrics = gracekeeper.wait_until("another one is there", is_owed);
+    assert_eq!(owed(&metrics, "config"), Some(false));
+    httpd.graceful();
+    gracekeeper.wait_until("it is loaded", |it| owed(it, "certificate") == Some(false));
+}
+
+#[test]
 fn no_handshake_is_made_while_every_worker_is_busy() {
     let lineage = Lineage::new();
     let httpd = Httpd::builder(Mpm::Worker).extra(&lineage.directives(unused_port())).start();
@@ -158,6 +194,26 @@ fn a_key_that_would_be_asked_for_is_told_before_anybody_restarts() {
     assert_eq!(owed(&metrics, "certificate"), Some(false), "its bytes are the same");
     httpd.graceful();
     gracekeeper.wait_until("it was asked for", |metrics| prompts(metrics) == Some(0.0));
+}
+
+#[test]
+fn a_certificate_that_a_restart_would_die_of_is_no_valid_configuration() {
+    let lineage = Lineage::new();
+    let httpd = Httpd::builder(Mpm::Event).extra(&lineage.directives(unused_port())).start();
+    let gracekeeper = Gracekeeper::watching(&httpd).start();
+    let valid = |expected: f64| move |metrics: &Metrics| super::valid(metrics) == Some(expected);
+    gracekeeper.wait_until("all is well", valid(1.0));
+    let certificate = fs::read(lineage.path("cert")).unwrap();
+    fs::write(lineage.path("cert"), "").unwrap();
+    gracekeeper.wait_until("it is empty", valid(0.0));
+    fs::write(lineage.path("cert"), certificate).unwrap();
+    gracekeeper.wait_until("it is there again", valid(1.0));
+    fs::remove_file(lineage.path("key")).unwrap();
+    gracekeeper.wait_until("its key is gone", valid(0.0));
+    let log = gracekeeper.log();
+    let invalid = "configuration is invalid: a restart would end httpd";
+    assert_eq!(log.matches(invalid).count(), 2, "{log}");
+    assert_eq!(log.matches("configuration is valid again").count(), 1, "{log}");
 }
 
 #[test]

@@ -166,6 +166,41 @@ fn a_configuration_that_would_not_load_is_told_before_anybody_tries() {
 }
 
 #[test]
+fn a_main_configuration_that_is_gone_is_invalid_too() {
+    let httpd = Httpd::builder(Mpm::Event).start();
+    let gracekeeper = watch(&httpd);
+    let away = httpd.directory().join("away.conf");
+    fs::rename(httpd.configuration_file(), &away).unwrap();
+    gracekeeper.wait_until("it is gone", |metrics| {
+        valid(metrics) == Some(0.0) && owed(metrics, "config") == Some(true)
+    });
+    fs::rename(&away, httpd.configuration_file()).unwrap();
+    gracekeeper.wait_until("it is back", |metrics| {
+        valid(metrics) == Some(1.0) && owed(metrics, "config") == Some(false)
+    });
+}
+
+#[test]
+fn an_operator_who_edits_in_haste_is_told_of_what_lies_there_in_the_end() {
+    let httpd = Httpd::builder(Mpm::Event).start();
+    let gracekeeper = watch(&httpd);
+    let original = fs::read_to_string(httpd.configuration_file()).unwrap();
+    for number in 0..8 {
+        let text = format!("{original}# {number}\n");
+        httpd.rewrite_config(|_| text);
+        gracekeeper.wait_until("this edit is owed", |metrics| {
+            owed(metrics, "config") == Some(true) && valid(metrics) != Some(0.0)
+        });
+    }
+    httpd.rewrite_config(|_| format!("{original}Lisen 1\n"));
+    gracekeeper.wait_until("it is asked about in the end", |metrics| valid(metrics) == Some(0.0));
+    httpd.rewrite_config(|_| original);
+    gracekeeper.wait_until("it was taken back", |metrics| {
+        owed(metrics, "config") == Some(false) && valid(metrics) != Some(0.0)
+    });
+}
+
+#[test]
 fn limits_that_a_restart_ignores_stay_owed_after_it() {
     let httpd = Httpd::builder(Mpm::Event).server_limit(8).start();
     let gracekeeper = watch(&httpd);

@@ -43,6 +43,9 @@ use crate::harness::{
 const MODULES: &str = "/usr/lib/apache2/modules";
 const RSA: &str = "tests/fixtures/tls/rsa.key";
 
+/// What each file's handshake showed.
+type Shown = BTreeMap<PathBuf, Result<Certificate, Why>>;
+
 /// A site to be.
 pub(super) struct Plan {
     directory: TempDir,
@@ -98,6 +101,7 @@ impl Plan {
         self.hosts.push(TlsHost {
             addresses: vec![HostAddress { address: None, port: Some(place.port()) }],
             name: Some(name.to_owned()).filter(|name| !name.is_empty()),
+            aliases: Vec::new(),
             pairs,
         });
     }
@@ -135,7 +139,7 @@ impl Site {
     }
 
     /// What is on disk.
-    pub(super) fn on_disk(&self) -> ServedCertificates {
+    pub(super) fn on_disk(&self) -> Shown {
         let each = self.sightings.certificates.iter();
         each.map(|(path, certificate)| (path.clone(), Ok(*certificate))).collect()
     }
@@ -178,23 +182,25 @@ impl Looks {
             parent: self.parent,
             loads: self.loads,
             sightings: &site.sightings,
-            hosts: &site.hosts,
+            hosts: Some(&site.hosts),
             listens: &site.listens,
             workers: self.workers,
         };
         self.observer.look(&look, Some(&mut self.prober))
     }
 
-    pub(super) fn served(&mut self, site: &Site) -> ServedCertificates {
+    pub(super) fn served(&mut self, site: &Site) -> Shown {
         match self.look(site) {
-            Some(Part::Seen(served)) => served.as_ref().clone(),
+            Some(Part::Seen(served)) => {
+                served.iter().map(|(path, it)| (path.clone(), it.result)).collect()
+            }
             Some(Part::Unseen(_)) | None => BTreeMap::new(),
         }
     }
 
     /// Looks until this is served, and then some more.
     #[track_caller]
-    pub(super) fn until_served(&mut self, site: &Site, expected: &ServedCertificates) {
+    pub(super) fn until_served(&mut self, site: &Site, expected: &Shown) {
         // A thousand handshakes take a while where everybody is busy.
         let patience = Duration::from_secs(180);
         eventually_within(patience, "what is served is what is expected", || {

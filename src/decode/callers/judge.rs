@@ -1,6 +1,6 @@
 //! What one command does to an httpd, by its words.
 
-use super::{Verdict, shell::script_of};
+use super::{Verdict, place, shell::script_of};
 
 /// What httpd and its units are called, by its authors and by distributions.
 const NAMES: [&[u8]; 13] = [
@@ -43,40 +43,66 @@ pub(super) struct Around<'a> {
     pub(super) pipeline_names: bool,
 }
 
-/// What these words do to an httpd; `None`: nothing.
-pub(super) fn judge(words: &[Vec<u8>], around: Around<'_>) -> Option<Judged> {
-    for (place, word) in words.iter().enumerate() {
-        let name = program(word);
-        if TALKERS.contains(&name.as_slice()) {
-            return None;
-        }
+/// What these words do to an httpd, and with which of them that begins; `None`: nothing.
+pub(super) fn judge(words: &[Vec<u8>], around: Around<'_>) -> Option<(usize, Judged)> {
+    let called = place::of_program(words, talks);
+    if words.get(called).is_some_and(|word| talks(&program(word))) {
+        return None;
+    }
+    // An unknown program may call another one, and what looks like an assignment may be a setting.
+    let others = (0..words.len()).filter(|place| *place != called);
+    for place in [called].into_iter().chain(others) {
+        let word = words.get(place)?;
         let arguments = words.get(place + 1..).unwrap_or_default();
-        let is_first = place == 0 || script_of(word).starts_with(b"/");
-        match name.as_slice() {
-            b"systemctl" => return systemctl(arguments, around),
-            b"service" | b"invoke-rc.d" | b"rc-service" => return service(arguments, around),
-            b"apachectl" | b"apache2ctl" | b"apachectl2" | b"start_apache2" => {
-                return control(arguments, true);
-            }
-            b"rcapache2" | b"rchttpd" | b"rcapache" => {
-                return action(arguments.first()?, "apache2");
-            }
-            b"kill" => return kill(arguments, around),
-            b"pkill" | b"killall" => return kill_by_name(arguments, around),
-            b"xargs" => {}
-            other if is_script(word) && is_name(other, around.units) => {
-                return action(arguments.first()?, &text(other));
-            }
-            other if is_name(other, &[]) => {
-                let judged = control(arguments, is_first);
-                if judged.is_some() {
-                    return judged;
-                }
-            }
-            _ => {}
+        let is_first = place == called || script_of(word).starts_with(b"/");
+        let Known::Program(judged) = judge_at(word, arguments, around, is_first) else { continue };
+        // What is called like a program may be another word, as the file of a lock.
+        if judged.is_some() || place == called {
+            return judged.map(|judged| (place, judged));
         }
     }
     None
+}
+
+/// Whether a word is a program that does something to httpds, and what these arguments make it do.
+enum Known {
+    Program(Option<Judged>),
+    No,
+}
+
+fn judge_at(word: &[u8], arguments: &[Vec<u8>], around: Around<'_>, is_first: bool) -> Known {
+    let name = program(word);
+    Known::Program(match name.as_slice() {
+        b"systemctl" => systemctl(arguments, around),
+        b"busctl" | b"dbus-send" | b"gdbus" => bus(arguments, around),
+        b"service" | b"invoke-rc.d" | b"rc-service" => service(arguments, around),
+        b"apachectl" | b"apache2ctl" | b"apachectl2" | b"start_apache2" => control(arguments, true),
+        b"rcapache2" | b"rchttpd" | b"rcapache" => {
+            arguments.first().and_then(|word| action(word, "apache2"))
+        }
+        b"kill" => kill(arguments, around),
+        b"pkill" | b"killall" => kill_by_name(arguments, around),
+        other if is_script(word) && is_name(other, around.units) => {
+            arguments.first().and_then(|word| action(word, &text(other)))
+        }
+        // Of many a word it is only an argument.
+        other if is_name(other, &[]) => match control(arguments, is_first) {
+            Some(judged) => Some(judged),
+            None => return Known::No,
+        },
+        _ => return Known::No,
+    })
+}
+
+fn talks(name: &[u8]) -> bool {
+    TALKERS.contains(&name)
+}
+
+/// Whether a command does nothing with its words but to print them, or to look for them.
+pub(super) fn prints(words: &[Vec<u8>]) -> bool {
+    let name = words.get(place::of_program(words, talks)).map(|word| program(word));
+    let printers = [&b"echo"[..], b"printf", b"logger", b"grep", b"sed", b"awk"];
+    name.is_some_and(|name| printers.contains(&name.as_slice()))
 }
 
 /// Whether a text names an httpd, or the file of its pid.
@@ -86,7 +112,7 @@ pub(super) fn names_httpd(word: &[u8], units: &[&str]) -> bool {
 }
 
 /// The name of the program that a word calls: `ExecStart=-/bin/kill` and `${APACHECTL}` too.
-fn program(word: &[u8]) -> Vec<u8> {
+pub(super) fn program(word: &[u8]) -> Vec<u8> {
     let word = script_of(word);
     let word = word.trim_ascii_start();
     let start = word.iter().position(|byte| !b"-@+!:".contains(byte)).unwrap_or(word.len());
@@ -165,6 +191,52 @@ fn systemctl(arguments: &[Vec<u8>], around: Around<'_>) -> Option<Judged> {
         b"kill" => Some(plain(of_signal(signal.as_deref().unwrap_or(b"TERM"))?)),
         _ => None,
     }
+}
+
+/// A method of the service manager's, called over D-Bus.
+fn bus(arguments: &[Vec<u8>], around: Around<'_>) -> Option<Judged> {
+    let is_elsewhere = |word: &Vec<u8>| {
+        let flags = [&b"-H"[..], b"--host", b"-M", b"--machine", b"--user", b"--session"];
+        flags.contains(&word.as_slice())
+            || word.starts_with(b"--host=")
+            || word.starts_with(b"--machine=")
+    };
+    if arguments.iter().any(is_elsewhere) {
+        return None;
+    }
+    let method = |word: &Vec<u8>| {
+        let name = word.rsplit(|byte| *byte == b'.').next()?;
+        match name {
+            b"RestartUnit" | b"TryRestartUnit" => Some(Verdict::Full),
+            b"ReloadUnit" | b"ReloadOrRestartUnit" | b"ReloadOrTryRestartUnit" => {
+                Some(Verdict::Graceful)
+            }
+            b"StopUnit" | b"KillUnit" => Some(Verdict::Stop),
+            _ => None,
+        }
+    };
+    let (place, verdict) =
+        arguments.iter().enumerate().find_map(|(place, word)| Some((place, method(word)?)))?;
+    let kills = arguments.get(place).is_some_and(|word| word.ends_with(b"KillUnit"));
+    let mut rest = arguments.get(place + 1..)?.iter().map(|word| typed(word));
+    let unit = rest.by_ref().find_map(|word| unit(word, around))?;
+    match verdict {
+        Verdict::Graceful => Some(Judged { verdict, reloads: Some(unit) }),
+        // Which of its processes, and the signal.
+        Verdict::Stop if kills => Some(plain(of_signal(rest.nth(1)?)?)),
+        Verdict::Hard | Verdict::Full | Verdict::Stop => Some(plain(verdict)),
+    }
+}
+
+/// A value without its type, as `string:apache2.service`, and without quotes.
+fn typed(word: &[u8]) -> &[u8] {
+    let types = [&b"string:"[..], b"int32:"];
+    let value = types.iter().find_map(|kind| word.strip_prefix(*kind)).unwrap_or(word);
+    let is_quote = |byte: &u8| matches!(byte, b'\'' | b'"');
+    let start = value.iter().take_while(|byte| is_quote(byte)).count();
+    let value = value.get(start..).unwrap_or_default();
+    let end = value.iter().rev().take_while(|byte| is_quote(byte)).count();
+    value.get(..value.len() - end).unwrap_or_default()
 }
 
 fn service(arguments: &[Vec<u8>], around: Around<'_>) -> Option<Judged> {

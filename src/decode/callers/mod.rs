@@ -4,6 +4,7 @@
 //! script that a line calls is another text.
 
 mod judge;
+mod place;
 mod shell;
 
 use std::borrow::Cow;
@@ -11,14 +12,14 @@ use std::borrow::Cow;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use self::{
-    judge::{Around, Judged, judge, names_httpd},
-    shell::{Simple, commands, within},
+    judge::{Around, Judged, judge, names_httpd, prints},
+    shell::{Commands, Simple, commands, within},
 };
 use super::error_log::escaped;
 
 /// What is kept of a command, in bytes.
 const LONGEST: usize = 300;
-/// As many as are kept of one text.
+/// As many are kept of one text that are graceful, and as many that are not.
 const MOST: usize = 1000;
 /// What is looked for in a line before it is read as a script: each way has one of these words.
 const HINTS: [&[u8]; 9] = [
@@ -59,83 +60,115 @@ pub struct Caller {
     pub reloads: Option<String>,
 }
 
-/// Every command of a text that restarts or stops an httpd of a usual name; at most 1000.
+/// What a text was found to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Callers {
+    /// Its commands, in their order: the first 1000 that are graceful and the first 1000 that are not.
+    pub found: Vec<Caller>,
+    /// So many more were found.
+    pub left_out: usize,
+    /// It has more commands than are read, so that there may be others.
+    pub is_cut: bool,
+    graceful: usize,
+    others: usize,
+}
+
+/// Every command of a text that restarts or stops an httpd of a usual name.
 #[must_use]
-pub fn lines(text: &[u8]) -> Vec<Caller> {
+pub fn lines(text: &[u8]) -> Callers {
     lines_naming(text, &[])
 }
 
 /// As [`lines`], for units of httpds that have these names too, without `.service`.
 #[must_use]
-pub fn lines_naming(text: &[u8], units: &[&str]) -> Vec<Caller> {
+pub fn lines_naming(text: &[u8], units: &[&str]) -> Callers {
     callers(text, units, false)
+}
+
+/// As [`lines`], of a command of an httpd's own unit, whose `$MAINPID` and `%n` are httpd's.
+#[must_use]
+pub fn own(command: &[u8]) -> Callers {
+    callers(command, &[], true)
 }
 
 /// What the commands of an httpd's own `ExecReload` do: the worst of it. `None`: nothing that is
 /// understood.
 #[must_use]
 pub fn reload<'a>(commands: impl IntoIterator<Item = &'a [u8]>) -> Option<Verdict> {
-    let all = commands.into_iter().flat_map(|command| callers(command, &[], true));
+    let all = commands.into_iter().flat_map(|command| own(command).found);
     all.map(|caller| caller.verdict).max()
 }
 
-fn callers(text: &[u8], units: &[&str], is_own: bool) -> Vec<Caller> {
-    let mut found = Vec::new();
+fn callers(text: &[u8], units: &[&str], is_own: bool) -> Callers {
+    let mut told = Callers::default();
     if !is_own && !HINTS.iter().any(|hint| memchr::memmem::find(text, hint).is_some()) {
-        return found;
+        return told;
     }
     let text = decoded(text);
-    let all = commands(&text, 1);
+    let Commands { commands: all, is_cut } = commands(&text, 1);
+    told.is_cut = is_cut;
     let mut pipeline: Vec<&Simple> = Vec::new();
     for command in &all {
         if pipeline.first().is_some_and(|first| first.pipeline != command.pipeline) {
-            take(&mut found, &std::mem::take(&mut pipeline), units, is_own);
+            told.take(&std::mem::take(&mut pipeline), units, is_own);
         }
         pipeline.push(command);
     }
-    take(&mut found, &pipeline, units, is_own);
-    found.truncate(MOST);
-    found
+    told.take(&pipeline, units, is_own);
+    told
 }
 
-/// The callers of one pipeline, and of the scripts within its commands.
-fn take(found: &mut Vec<Caller>, pipeline: &[&Simple], units: &[&str], is_own: bool) {
-    if found.len() >= MOST {
-        return;
-    }
-    // Who is killed is often told by what is piped into xargs.
-    let is_passed_on = |word: &Vec<u8>| word == b"xargs";
-    let hands_over = pipeline.iter().any(|it| it.words.iter().any(is_passed_on));
-    let pipeline_names = hands_over
-        && pipeline.iter().any(|it| it.words.iter().any(|word| names_httpd(word, units)));
-    let around = Around { units, is_own, pipeline_names };
-    for command in pipeline {
-        found.extend(judge(&command.words, around).map(|judged| caller(command, judged)));
-        if is_talk(command) {
-            continue;
+impl Callers {
+    /// Those of one pipeline, and of the scripts within its commands.
+    fn take(&mut self, pipeline: &[&Simple], units: &[&str], is_own: bool) {
+        // Who is killed is often told by what is piped into xargs.
+        let is_passed_on = |word: &Vec<u8>| word == b"xargs";
+        let hands_over = pipeline.iter().any(|it| it.words.iter().any(is_passed_on));
+        let pipeline_names = hands_over
+            && pipeline.iter().any(|it| it.words.iter().any(|word| names_httpd(word, units)));
+        let around = Around { units, is_own, pipeline_names };
+        for command in pipeline {
+            self.judged(command, around);
+            if prints(&command.words) {
+                continue;
+            }
+            let Commands { commands: inner, is_cut } = within(command);
+            self.is_cut |= is_cut;
+            for inner in inner {
+                self.judged(&inner, Around { pipeline_names: false, ..around });
+            }
         }
-        for inner in within(command) {
-            let around = Around { pipeline_names: false, ..around };
-            found.extend(judge(&inner.words, around).map(|judged| caller(&inner, judged)));
+    }
+
+    fn judged(&mut self, command: &Simple, around: Around<'_>) {
+        let Some((place, Judged { verdict, reloads })) = judge(&command.words, around) else {
+            return;
+        };
+        let is_graceful = verdict == Verdict::Graceful;
+        let kept = if is_graceful { &mut self.graceful } else { &mut self.others };
+        if *kept >= MOST {
+            self.left_out += 1;
+            return;
         }
+        *kept += 1;
+        let command_text = shown(command, place);
+        self.found.push(Caller { line: command.line, verdict, command: command_text, reloads });
     }
 }
 
-/// It prints its words.
-fn is_talk(command: &Simple) -> bool {
-    let first = command.words.first().map(Vec::as_slice);
-    matches!(first, Some(b"echo" | b"printf" | b"logger" | b"grep" | b"sed" | b"awk"))
-}
-
-fn caller(command: &Simple, judged: Judged) -> Caller {
+/// What of a command is shown: from the word that does it. What stands before it, as assignments and
+/// options of a wrapper, and other commands of its line, may be secret.
+fn shown(command: &Simple, place: usize) -> String {
+    // Without xargs it would not be seen whom it kills.
+    let before = command.words.get(..place).unwrap_or_default();
+    let place = before.iter().position(|word| word == b"xargs").unwrap_or(place);
     let text: Vec<u8> = command
-        .text
+        .text_from(place)
         .split(|byte| *byte == b'\n')
         .map(|line| line.strip_suffix(b"\\").unwrap_or(line).trim_ascii())
         .collect::<Vec<_>>()
         .join(&b' ');
-    let Judged { verdict, reloads } = judged;
-    Caller { line: command.line, verdict, command: escaped(&text, LONGEST), reloads }
+    escaped(&text, LONGEST)
 }
 
 /// acme.sh keeps its commands in Base64: `Le_ReloadCmd='__ACME_BASE64__START_..__ACME_BASE64__END_'`.

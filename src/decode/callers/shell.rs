@@ -23,29 +23,54 @@ pub(super) struct Simple {
     pub(super) pipeline: usize,
     /// As it was written.
     pub(super) text: Vec<u8>,
+    /// Where in that text each word begins, and where the last one ends.
+    starts: Vec<usize>,
+    end: usize,
     /// Quoted words and substitutions, which may be scripts.
     pub(super) scripts: Vec<(u32, Vec<u8>)>,
 }
 
+/// The commands of a text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Commands {
+    pub(super) commands: Vec<Simple>,
+    /// There are more than are read.
+    pub(super) is_cut: bool,
+}
+
+impl Simple {
+    /// As it was written from a word on, without a comment behind it.
+    pub(super) fn text_from(&self, word: usize) -> &[u8] {
+        let start = self.starts.get(word).copied().unwrap_or_default();
+        self.text.get(start..self.end).unwrap_or_default()
+    }
+}
+
 /// Every command of a text; those of scripts within it are read by [`within`].
-pub(super) fn commands(text: &[u8], line: u32) -> Vec<Simple> {
+pub(super) fn commands(text: &[u8], line: u32) -> Commands {
     let mut reading = Reading { text, at: 0, line, ..Reading::default() };
     reading.run();
-    reading.done
+    let is_cut = reading.is_cut || reading.peek(0).is_some();
+    Commands { commands: reading.done, is_cut }
 }
 
 /// The scripts within a command, as commands, with those within them.
-pub(super) fn within(command: &Simple) -> Vec<Simple> {
-    let mut found: Vec<Simple> = Vec::new();
+pub(super) fn within(command: &Simple) -> Commands {
+    let mut found = Commands::default();
     let mut ahead: Vec<(u8, u32, Vec<u8>)> = scripts(command, 1);
     while let Some((depth, line, text)) = ahead.pop() {
-        for inner in commands(&text, line) {
+        let inner = commands(&text, line);
+        found.is_cut |= inner.is_cut;
+        for inner in inner.commands {
             if depth < DEEPEST {
                 ahead.extend(scripts(&inner, depth + 1));
+            } else {
+                found.is_cut |= !inner.scripts.is_empty();
             }
-            found.push(inner);
+            found.commands.push(inner);
         }
-        if found.len() > MOST {
+        if found.commands.len() > MOST {
+            found.is_cut |= !ahead.is_empty();
             break;
         }
     }
@@ -68,11 +93,14 @@ struct Reading<'a> {
     done: Vec<Simple>,
     /// Up to where what begins like this does not end: a line of quotes is not searched for each.
     unclosed: BTreeMap<u8, usize>,
+    /// A command had more words or scripts than are kept.
+    is_cut: bool,
 }
 
 #[derive(Default)]
 struct Word {
     text: Vec<u8>,
+    at: usize,
     is_quoted: bool,
     line: u32,
 }
@@ -140,7 +168,7 @@ impl Reading<'_> {
     fn word(&mut self) -> &mut Word {
         let (line, at, pipeline) = (self.line, self.at, self.pipeline);
         self.open.get_or_insert_with(|| (Simple { line, pipeline, ..Simple::default() }, at));
-        self.word.get_or_insert_with(|| Word { line, ..Word::default() })
+        self.word.get_or_insert_with(|| Word { at, line, ..Word::default() })
     }
 
     fn push(&mut self, byte: u8) {
@@ -234,6 +262,8 @@ impl Reading<'_> {
             && command.scripts.len() < MOST_WORDS
         {
             command.scripts.push((line, text));
+        } else {
+            self.is_cut = true;
         }
         self.pass(length);
     }
@@ -247,13 +277,20 @@ impl Reading<'_> {
 
     fn end_word(&mut self) {
         let Some(word) = self.word.take() else { return };
-        let Some((command, _)) = &mut self.open else { return };
+        let Some((command, began)) = &mut self.open else { return };
         let script = script_of(&word.text);
-        if word.is_quoted && script.contains(&b' ') && command.scripts.len() < MOST_WORDS {
+        let is_script = word.is_quoted && script.contains(&b' ');
+        if is_script && command.scripts.len() < MOST_WORDS {
             command.scripts.push((word.line, script.to_owned()));
+        } else if is_script {
+            self.is_cut = true;
         }
         if command.words.len() < MOST_WORDS {
             command.words.push(word.text);
+            command.starts.push(word.at - *began);
+            command.end = self.at - *began;
+        } else {
+            self.is_cut = true;
         }
     }
 
@@ -266,7 +303,7 @@ impl Reading<'_> {
         self.end_word();
         if let Some((mut command, began)) = self.open.take() {
             let text = self.text.get(began..self.at).unwrap_or_default();
-            text.trim_ascii().clone_into(&mut command.text);
+            text.clone_into(&mut command.text);
             self.done.push(command);
         }
         self.pipeline += usize::from(ends_pipeline);
@@ -300,7 +337,7 @@ mod tests {
 
     fn words(text: &str) -> Vec<(u32, Vec<String>)> {
         let shown = |word: &Vec<u8>| String::from_utf8_lossy(word).into_owned();
-        let commands = commands(text.as_bytes(), 1);
+        let commands = commands(text.as_bytes(), 1).commands;
         commands.iter().map(|it| (it.line, it.words.iter().map(shown).collect())).collect()
     }
 
@@ -338,10 +375,11 @@ mod tests {
 
     #[test]
     fn scripts_within_scripts_are_found() {
-        let command = commands(b"x --hook=\"sh -c 'a b; c $(d e)'\" `f g`", 1).remove(0);
+        let command = commands(b"x --hook=\"sh -c 'a b; c $(d e)'\" `f g`", 1).commands.remove(0);
         let found: Vec<String> = within(&command)
+            .commands
             .iter()
-            .map(|it| String::from_utf8_lossy(&it.text).into_owned())
+            .map(|it| String::from_utf8_lossy(it.text_from(0)).into_owned())
             .collect();
         for expected in ["f g", "sh -c 'a b; c $(d e)'", "a b", "c $(d e)", "d e"] {
             assert!(found.iter().any(|it| it == expected), "{expected}: {found:?}");
@@ -350,7 +388,8 @@ mod tests {
 
     #[test]
     fn a_pipeline_is_one() {
-        let numbers: Vec<usize> = commands(b"a | b; c", 1).iter().map(|it| it.pipeline).collect();
+        let numbers: Vec<usize> =
+            commands(b"a | b; c", 1).commands.iter().map(|it| it.pipeline).collect();
         assert_eq!(numbers, [0, 0, 1]);
     }
 }

@@ -19,6 +19,8 @@ const REPLACED: usize = 3;
 struct Host {
     addresses: Vec<HostAddress>,
     name: Option<String>,
+    /// `ServerAlias`.
+    aliases: Vec<String>,
     /// `SSLEngine`.
     is_on: Option<bool>,
     /// `None` is one that is no file.
@@ -38,6 +40,8 @@ pub(super) struct Hosts {
     /// There is room for it.
     keeps_current: bool,
     room: Room,
+    /// So that certificates have theirs, whatever hosts are called.
+    room_for_aliases: Room,
     /// Not all could be kept, or understood.
     is_partial: bool,
 }
@@ -58,6 +62,7 @@ impl Hosts {
             current: None,
             keeps_current: false,
             room: Room::whole(),
+            room_for_aliases: Room::whole(),
             is_partial: false,
         }
     }
@@ -94,6 +99,19 @@ impl Hosts {
         });
         let name = name.filter(|name| !name.is_empty() && self.room.take(name.len()));
         self.current().name = name;
+    }
+
+    /// One of `ServerAlias`, which the server without a host cannot have.
+    pub(super) fn alias(&mut self, text: &[u8]) {
+        let Some(host) = self.current.as_mut() else { return };
+        let alias = std::str::from_utf8(text).ok().map(str::to_ascii_lowercase);
+        let alias = alias.filter(|alias| self.room_for_aliases.take(alias.len()));
+        self.is_partial |= alias.is_none();
+        // One that is not known may be any: whoever comes after this host may not be reached.
+        let alias = alias.unwrap_or_else(|| "*".to_owned());
+        if host.aliases.last() != Some(&alias) {
+            host.aliases.push(alias);
+        }
     }
 
     /// `SSLEngine`. What `optional` is depends on the version, and is TLS of no listener.
@@ -177,7 +195,8 @@ impl Host {
             let key = key.flatten().unwrap_or_else(|| certificate.clone());
             Some(TlsPair { certificate, key })
         });
-        TlsHost { addresses: self.addresses, name: self.name, pairs: pairs.collect() }
+        let pairs = pairs.collect();
+        TlsHost { addresses: self.addresses, name: self.name, aliases: self.aliases, pairs }
     }
 }
 

@@ -4,11 +4,13 @@
 //! defined; of its MPM it prints nothing. So the files are read as httpd reads them, along that
 //! tree: nothing here looks for files, and a condition that cannot be told is said to be one.
 
+mod alternatives;
 mod conditions;
 mod hosts;
 mod limits;
 mod lines;
 mod listen;
+pub mod loads;
 mod logs;
 mod macros;
 mod named;

@@ -470,6 +470,38 @@ fn a_host_speaks_tls_where_httpd_lets_it() {
     assert!(!found.tls_is_partial && !found.is_partial);
 }
 
+/// Each was tried with 2.4.71.
+#[test]
+fn a_host_has_all_its_aliases_and_one_that_has_too_many_has_every_one() {
+    let found = one("SSLEngine on\nServerName main\nSSLCertificateFile c\n<VirtualHost *:1>\n\
+         ServerAlias *.Example.ORG \"b.example\"\nServerAlias w?w.example ${LOGS}\n</VirtualHost>\n\
+         <VirtualHost *:1>\nServerName other\n</VirtualHost>\n");
+    let aliases: Vec<_> = found.tls_hosts.iter().map(|host| host.aliases.join(" ")).collect();
+    assert_eq!(aliases, ["", "*.example.org b.example w?w.example /var/log", ""]);
+    assert!(!found.tls_is_partial);
+    let many: Vec<_> = (0..60_000).map(|it| format!("ServerAlias {it:060}\n")).collect();
+    let text = format!("<VirtualHost *:1>\nSSLEngine on\nSSLCertificateFile c\n{}", many.concat());
+    let found = one(format!("{text}</VirtualHost>\n").leak());
+    let aliases = &found.tls_hosts[0].aliases;
+    assert!(aliases.len() < 40_000 && aliases.last().is_some_and(|it| it == "*"));
+    assert!(found.tls_is_partial && !found.is_partial);
+}
+
+#[test]
+fn what_else_a_restart_reads_for_tls_is_named() {
+    let found = one("SSLCertificateChainFile tls/chain\nSSLCACertificatePath /ca/\n\
+         SSLCARevocationFile crl\nSSLCARevocationPath crls\nSSLProxyCACertificatePath hashed\n\
+         SSLOpenSSLConfCmd DHParameters dh\nSSLOpenSSLConfCmd Curves x\n<VirtualHost *>\n\
+         SSLCACertificateFile ca\nSSLProxyMachineCertificateFile m\nSSLCADNRequestPath names\n\
+         SSLProxyMachineCertificatePath machine\nSSLCACertificateFile ca\n</VirtualHost>\n");
+    let expected = ["/ca/*", "ca", "crl", "dh", "m", "machine/*", "names/*", "tls/chain"];
+    assert_eq!(paths(&*found.tls_files), expected);
+    assert!(!found.tls_is_partial);
+    let many: Vec<_> = (0..5000).map(|it| format!("SSLCACertificateFile {it}\n")).collect();
+    let found = one(many.concat().leak());
+    assert_eq!((found.tls_files.len(), found.tls_is_partial), (4096, true));
+}
+
 #[test]
 fn hosts_have_the_engine_of_the_main_server_and_keys_in_their_places() {
     let found = one("SSLEngine on\nSSLCertificateFile a\nSSLCertificateFile b\n\

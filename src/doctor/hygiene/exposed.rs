@@ -9,7 +9,11 @@ use std::{
 use super::Subject;
 use crate::{
     decode::command_line::command_line,
-    doctor::{Check, Finding, text},
+    doctor::{
+        Check, Finding,
+        sources::{CAPABILITY, UNIT},
+        text,
+    },
     observe::main_configuration,
     trusted_path::{Distrust, trusted_file},
 };
@@ -60,7 +64,7 @@ fn files(subject: &Subject<'_>) -> (BTreeSet<PathBuf>, Vec<Finding>) {
     let program = fs::read_link(subject.table.path(subject.parent.pid, "exe")).ok();
     match program.or_else(|| Some(line.program.clone()).filter(|path| path.is_absolute())) {
         Some(program) => drop(files.insert(program)),
-        None => unknown.push(Check::Paths.unknown("binary", "its path cannot be told")),
+        None => unknown.push(unknown_binary()),
     }
     let Ok(answer) = subject.answer else {
         files.extend(main_configuration::path(&line));
@@ -74,6 +78,13 @@ fn files(subject: &Subject<'_>) -> (BTreeSet<PathBuf>, Vec<Finding>) {
         None => unknown.push(Check::Paths.unknown("modules", "their files are not named")),
     }
     (files, unknown)
+}
+
+/// Its link needs the right to trace httpd.
+fn unknown_binary() -> Finding {
+    let mend = Some(format!("{UNIT}: {CAPABILITY}"));
+    let cause = "its path cannot be told: its link in /proc is closed to this user";
+    Finding { mend, ..Check::Paths.unknown("binary", cause) }
 }
 
 fn warning(file: &Path, path: &Path, mode: u32, owner: u32, user: u32) -> Finding {
@@ -94,4 +105,19 @@ fn warning(file: &Path, path: &Path, mode: u32, owner: u32, user: u32) -> Findin
 
 fn owner_name(user: u32) -> String {
     if user == 0 { "root".to_owned() } else { format!("root and uid {user}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Verdict;
+
+    #[test]
+    fn a_binary_that_cannot_be_told_has_the_line_that_opens_it() {
+        let Finding { verdict, cause, mend, .. } = unknown_binary();
+        assert_eq!(verdict, Verdict::Unknown);
+        assert!(cause.starts_with("its path cannot be told"), "{cause}");
+        let line = "in [Service] of gracekeeper's unit: AmbientCapabilities=CAP_SYS_PTRACE";
+        assert_eq!(mend.as_deref(), Some(line));
+    }
 }

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use super::{Check, Finding};
 use crate::{
-    model::{process::ProcessId, settings::Mpm},
-    observe::{asked::Answer, process_table::ProcessTable},
+    model::{process::ProcessId, settings::Mpm, told::Told},
+    observe::process_table::ProcessTable,
 };
 
 /// The httpd that is looked at, and the host around it.
@@ -29,7 +29,7 @@ pub struct Subject<'a> {
     /// Its unit, without `.service`, where it has one.
     pub unit: Option<&'a str>,
     /// What httpd says of its configuration, or why it says nothing.
-    pub answer: Result<&'a Answer, &'a str>,
+    pub answer: Result<&'a Told, &'a str>,
     /// The MPM as the watch knows it.
     pub mpm: Option<Mpm>,
 }

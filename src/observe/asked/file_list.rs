@@ -26,6 +26,7 @@ pub(super) fn file_list(answer: &Answer, program: &Path, arguments: &[OsString])
     let pairs = || settings.tls_hosts.iter().flat_map(|host| &host.pairs);
     let named = settings.certificates.iter().flat_map(|it| it.iter());
     list.certificates = once_each(pairs().map(|pair| &pair.certificate).chain(named));
+    list.trusted = settings.tls_files.to_vec();
     list.keys = once_each(pairs().map(|pair| &pair.key));
     list
 }

@@ -16,6 +16,7 @@ mod settings;
 mod standing;
 mod surroundings;
 mod texts;
+mod tree;
 mod trust;
 mod validity;
 
@@ -96,8 +97,19 @@ pub struct Answer {
     pub build: HttpdBuild,
     /// The files that are to be watched.
     pub files: FileList,
+    /// Why it would not read it all the same, if a configtest says so.
+    pub refused: Option<Refused>,
     /// When it was asked: what changed later is not in the answer.
     pub at: Moment,
+}
+
+/// What a configtest has against a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The end of what it said, at most 500 characters.
+    pub said: String,
+    /// It is wrong for httpd's own user too, not only for gracekeeper's.
+    pub is_wrong: bool,
 }
 
 /// The end of a question.
@@ -161,6 +173,14 @@ pub enum AskError {
     /// Others could change what would be run, or read as a script.
     #[error("refused: {0}")]
     Distrusted(Distrust),
+    /// What would be read and loaded cannot all be looked at.
+    #[error(
+        "refused: whether others may write what the configuration loads cannot be told: {what}"
+    )]
+    Unchecked {
+        /// What of it.
+        what: String,
+    },
     /// The parent's program is called by a name that leads nowhere from here.
     #[error("find the parent's program {}: {source}", .program.display())]
     Program {
@@ -216,6 +236,7 @@ impl AskError {
             | Self::RelativeRoot
             | Self::Failed { .. }
             | Self::Silent { .. } => Why::Invalid,
+            Self::Unchecked { .. } => Why::Limit,
             Self::Run(ProgramError::Timeout { .. }) => Why::Timeout,
             Self::Run(
                 ProgramError::Start { source, .. }

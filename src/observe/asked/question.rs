@@ -8,14 +8,14 @@ use std::{
 };
 
 use super::{
-    Answer, AskError, Question,
+    Answer, AskError, Question, Refused,
     asker::Earlier,
     build, dialog,
     file_list::file_list,
     settings::{Printed, settings},
     standing, surroundings,
     texts::Texts,
-    trust, validity,
+    tree, trust, validity,
 };
 use crate::{
     clock,
@@ -67,6 +67,7 @@ pub(super) fn answer(
     standing.allows_program(question, &program)?;
     // What was read so far was the parent's only if it still is that parent.
     trust::owner(table, question.parent, own)?;
+    tree::check(&line(&called, &arguments), &arguments, &environment, own)?;
     let run = |options: &[&str]| {
         let options = options.iter().map(OsString::from);
         let heard = hear(Hearing {
@@ -78,12 +79,9 @@ pub(super) fn answer(
         })?;
         checked(&program, heard)
     };
-    let most = ["-t", "-D", CONFIGURATION, "-D", MODULES, "-D", CERTIFICATES];
-    let first = run(&[&most[..], &["-D", INCLUDES]].concat())?;
+    let Told { first, again, refused } = told_by(&run)?;
     let included = includes(whole_lines(&first));
     let includes_are_cut = included.left_out > 0 || !has_all_includes(&first);
-    // The includes come first: of too many, the rest was cut off.
-    let again = (first.output_dropped > 0).then(|| run(&most)).transpose()?;
     let said = again.as_ref().unwrap_or(&first);
     let found = run_configuration(&said.output);
     if found == RunConfiguration::default() {
@@ -100,6 +98,7 @@ pub(super) fn answer(
         settings: None,
         files: FileList::default(),
         build: earlier.build.clone(),
+        refused,
         at,
     };
     // A parent's MPM is told last of it, and stays what it is.
@@ -109,8 +108,29 @@ pub(super) fn answer(
     }
     let printed = Printed::of(&first, said);
     answer.settings = settings(&answer, &texts, &arguments, &environment, &printed);
-    answer.files = file_list(&answer, &program, &arguments);
-    Ok(answer)
+    Ok(Answer { files: file_list(&answer, &program, &arguments), ..answer })
+}
+
+/// What httpd printed, and whether it would read its configuration.
+struct Told {
+    first: Heard,
+    /// Without the includes, which come first: where there were too many, the rest was cut off.
+    again: Option<Heard>,
+    refused: Option<Refused>,
+}
+
+/// Whoever prints anything passes over what a configtest looks for, such as whether certificates
+/// are there: that takes a run of its own.
+fn told_by(run: &dyn Fn(&[&str]) -> Result<Heard, AskError>) -> Result<Told, AskError> {
+    let most = ["-t", "-D", CONFIGURATION, "-D", MODULES, "-D", CERTIFICATES];
+    let first = run(&[&most[..], &["-D", INCLUDES]].concat())?;
+    let again = (first.output_dropped > 0).then(|| run(&most)).transpose()?;
+    let refused = match run(&["-t"]) {
+        Ok(_) => None,
+        Err(AskError::Failed { said, is_wrong, .. }) => Some(Refused { said, is_wrong }),
+        Err(error) => return Err(error),
+    };
+    Ok(Told { first, again, refused })
 }
 
 fn arguments(question: &Question, told: &[u8]) -> Result<Vec<OsString>, AskError> {
@@ -160,7 +180,13 @@ fn checked(program: &Path, heard: Heard) -> Result<Heard, AskError> {
 pub(super) fn tail(said: &[u8]) -> String {
     let text = String::from_utf8_lossy(said);
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let text: String = lines.join("; ").chars().filter(|letter| !letter.is_control()).collect();
+    // What follows a colon belongs to it.
+    let text: String = lines
+        .join("; ")
+        .replace(":; ", ": ")
+        .chars()
+        .filter(|letter| !letter.is_control())
+        .collect();
     let beyond = text.chars().count().saturating_sub(LONGEST_TAIL);
     text.chars().skip(beyond).collect()
 }
@@ -176,7 +202,7 @@ mod tests {
         let said = b"AH00526: Syntax error on line 7 of /x:\n\n  Invalid \x1b[31mcommand \xff\n";
         assert_eq!(
             tail(said),
-            "AH00526: Syntax error on line 7 of /x:; Invalid [31mcommand \u{fffd}"
+            "AH00526: Syntax error on line 7 of /x: Invalid [31mcommand \u{fffd}"
         );
         assert_eq!(tail("é".repeat(600).as_bytes()), "é".repeat(500));
         assert_eq!(tail(b""), "");

@@ -10,7 +10,10 @@ use std::{
 };
 
 use notify::{Config, ErrorKind, RecommendedWatcher, RecursiveMode, Watcher as _};
-use rustix::io::Errno;
+use rustix::{
+    fs::{Access, access},
+    io::Errno,
+};
 
 use super::{
     bell::{Bell, Filter},
@@ -28,8 +31,8 @@ const MOST_UNHEARD: usize = 8;
 pub(super) struct Hearing {
     watcher: Option<Watches>,
     watched: BTreeMap<PathBuf, Watched>,
-    /// Some cannot be watched, and hear nothing of what others write there.
-    is_deaf: bool,
+    /// Why some cannot be watched, so that nothing is heard of what others write there.
+    deaf: Option<Why>,
     /// Why there is no watcher, and when it is tried again.
     without: Option<(Why, Moment)>,
     retry: Duration,
@@ -46,7 +49,7 @@ struct Watched {
 #[derive(Debug)]
 enum Refusal {
     /// This one cannot be.
-    One,
+    One(Why),
     /// None can.
     All(Why),
 }
@@ -54,13 +57,13 @@ enum Refusal {
 impl Hearing {
     /// Hears nothing yet. Where there is no watch left, it is tried again after `retry`.
     pub(super) const fn new(bell: Bell, retry: Duration) -> Self {
-        Self { watcher: None, watched: BTreeMap::new(), is_deaf: false, without: None, retry, bell }
+        Self { watcher: None, watched: BTreeMap::new(), deaf: None, without: None, retry, bell }
     }
 
     /// Why changes have to be looked for.
     pub(super) fn polled(&self) -> Option<Why> {
-        let is_deaf = self.is_deaf || self.watched.values().any(|it| it.is_remote);
-        self.without.map(|(why, _)| why).or_else(|| is_deaf.then_some(Why::Other))
+        let are_remote = || self.watched.values().any(|it| it.is_remote).then_some(Why::Other);
+        self.without.map(|(why, _)| why).or(self.deaf).or_else(are_remote)
     }
 
     /// Watches these places and no others. True: some were not watched before, so that what
@@ -75,7 +78,7 @@ impl Hearing {
             }
         }
         if places.is_empty() {
-            (self.is_deaf, self.without) = (false, None);
+            (self.deaf, self.without) = (None, None);
             self.close();
             return false;
         }
@@ -117,7 +120,7 @@ impl Hearing {
             stays
         });
         let mut is_new = false;
-        self.is_deaf = false;
+        self.deaf = None;
         for directory in places.directories() {
             let Ok(metadata) = fs::symlink_metadata(directory) else { continue };
             let identity = identity(&metadata);
@@ -133,7 +136,11 @@ impl Hearing {
                     is_new = true;
                     self.watched.insert(directory.to_owned(), Watched { identity, is_remote });
                 }
-                Err(Refusal::One) => self.is_deaf |= is_remote,
+                // What lies in a directory that may not be entered is not seen at all.
+                Err(Refusal::One(Why::Permission)) if may_enter(directory) => {
+                    self.deaf = Some(Why::Permission);
+                }
+                Err(Refusal::One(_)) => self.deaf = self.deaf.or(is_remote.then_some(Why::Other)),
                 Err(Refusal::All(why)) => return Err(why),
             }
         }
@@ -156,8 +163,7 @@ impl Watches {
         let handler = move |event| filter.hear(event);
         let watcher = RecommendedWatcher::new(handler, Config::default());
         let watcher = watcher.map_err(|error| match refusal(&error) {
-            Refusal::All(why) => why,
-            Refusal::One => Why::Other,
+            Refusal::All(why) | Refusal::One(why) => why,
         })?;
         Ok(Self { watcher: Some(watcher), newer, told: places.clone() })
     }
@@ -205,6 +211,11 @@ impl Drop for Watches {
     }
 }
 
+/// Files in it can be opened by their names, though it may not be listed, as with mode 0711.
+fn may_enter(directory: &Path) -> bool {
+    access(directory, Access::EXEC_OK).is_ok()
+}
+
 fn refusal(error: &notify::Error) -> Refusal {
     match &error.kind {
         ErrorKind::MaxFilesWatch => Refusal::All(Why::Limit),
@@ -212,13 +223,14 @@ fn refusal(error: &notify::Error) -> Refusal {
         ErrorKind::PathNotFound
         | ErrorKind::WatchNotFound
         | ErrorKind::InvalidConfig(_)
-        | ErrorKind::Generic(_) => Refusal::One,
+        | ErrorKind::Generic(_) => Refusal::One(Why::Other),
     }
 }
 
 fn of_system(error: &io::Error) -> Refusal {
     match Errno::from_io_error(error) {
         Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOSPC) => Refusal::All(Why::Limit),
-        Some(_) | None => Refusal::One,
+        Some(Errno::ACCESS | Errno::PERM) => Refusal::One(Why::Permission),
+        Some(_) | None => Refusal::One(Why::Other),
     }
 }

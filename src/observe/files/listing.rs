@@ -22,6 +22,7 @@ use crate::{
         files::{Content, Listing},
         source::Why,
     },
+    trusted_path::Rights,
 };
 
 /// As many names as are kept of one pattern.
@@ -31,17 +32,35 @@ const MOST_ENTRIES: usize = 500_000;
 /// Directories in each other; httpd itself follows 20.
 const MOST_LEVELS: usize = 64;
 
-/// What a pattern names now, and the files of these names; `ways` notes what counts for it.
-pub(super) fn listing(pattern: &Path, ways: &mut Ways) -> (Listing, BTreeSet<PathBuf>) {
+/// What a pattern names now.
+#[derive(Debug)]
+pub(super) struct Named {
+    /// As one.
+    pub(super) listing: Listing,
+    /// The files of these names.
+    pub(super) names: BTreeSet<PathBuf>,
+    /// Where others than root could put files that it would name.
+    pub(super) exposed: BTreeSet<PathBuf>,
+}
+
+/// Finds what a pattern names; `ways` notes what counts for it.
+pub(super) fn listing(pattern: &Path, ways: &mut Ways) -> Named {
     let components = components(pattern);
     let wants_directory = pattern.as_os_str().as_bytes().ends_with(b"/");
-    let mut search =
-        Search { ways, wants_directory, names: BTreeSet::new(), changed: None, entries: 0 };
+    let mut search = Search {
+        ways,
+        wants_directory,
+        names: BTreeSet::new(),
+        exposed: BTreeSet::new(),
+        changed: None,
+        entries: 0,
+    };
     let content = match search.descend(Path::new("/"), &components) {
         Ok(()) => search.digest(),
         Err(why) => Content::Unseen(why),
     };
-    (Listing { content, changed: stamp(search.changed) }, search.names)
+    let listing = Listing { content, changed: stamp(search.changed) };
+    Named { listing, names: search.names, exposed: search.exposed }
 }
 
 enum Wanted {
@@ -64,6 +83,7 @@ struct Search<'a> {
     /// A slash at the end lets files alone.
     wants_directory: bool,
     names: BTreeSet<PathBuf>,
+    exposed: BTreeSet<PathBuf>,
     /// In microseconds since the epoch.
     changed: Option<i64>,
     entries: usize,
@@ -141,8 +161,18 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Notes when a directory changed; `None` if there is none.
+    /// Notes when a directory changed, and who can write there; `None` if there is none.
     fn directory(&mut self, way: &Way) -> Result<Option<(u64, u64)>, Why> {
+        // A sticky one, as `/tmp`, keeps nobody from putting something there.
+        let is_open = |metadata| Rights::of(metadata).let_others_write(0);
+        match &way.end {
+            End::There(metadata) if !metadata.is_dir() => {}
+            End::There(metadata) if !way.is_exposed && !is_open(metadata) => {}
+            End::Missing(_) | End::Unseen(_) if !way.is_exposed => {}
+            End::There(_) | End::Missing(_) | End::Unseen(_) => {
+                self.exposed.insert(way.reached.clone());
+            }
+        }
         match &way.end {
             End::There(metadata) if metadata.is_dir() => {
                 let written = modified(metadata).max(way.linked.unwrap_or(i64::MIN));
@@ -215,7 +245,7 @@ mod tests {
         }
 
         fn list(&self, pattern: &str) -> Content {
-            listing(&self.at(pattern), &mut Ways::default()).0.content
+            listing(&self.at(pattern), &mut Ways::default()).listing.content
         }
 
         fn names(&self, pattern: &str, names: &[&str]) {

@@ -2,13 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
 };
 
 use super::{
     content::{Contents, digest_of_programs},
-    listing::listing,
+    listing::{Named, listing},
     places::Places,
     way::Ways,
 };
@@ -43,7 +43,7 @@ pub(super) fn look(
     servers: &BTreeMap<usize, Server>,
     contents: &mut Contents,
 ) -> (Vec<(usize, FileSightings)>, Places) {
-    let mut ways = Ways::default();
+    let mut ways = Ways::after(std::mem::take(&mut contents.swaps));
     // The directories of libraries are not watched: whenever any program of the host starts, each
     // opening of a library there would be reported.
     let mut unheard = Ways::default();
@@ -53,6 +53,8 @@ pub(super) fn look(
         .map(|(number, server)| (*number, sightings(server, contents, &mut ways, &mut unheard)));
     let seen = seen.collect();
     contents.end();
+    ways.swaps.end();
+    contents.swaps = ways.swaps;
     (seen, ways.places)
 }
 
@@ -64,12 +66,13 @@ fn sightings(
 ) -> FileSightings {
     let (list, before) = (&server.list, server.last.as_deref());
     let mut seen = FileSightings { list: Arc::clone(list), ..FileSightings::default() };
-    let mut exposed: BTreeSet<&Path> = BTreeSet::new();
+    let mut exposed: BTreeSet<PathBuf> = BTreeSet::new();
     let certificates: BTreeSet<&PathBuf> = list.certificates.iter().collect();
     let keys: BTreeSet<&PathBuf> = list.keys.iter().collect();
     let is_for_tls = |path| certificates.contains(path) || keys.contains(path);
     let configuration = list.configuration.iter().map(|path| (path, true));
-    let for_tls = list.certificates.iter().chain(&list.keys).map(|path| (path, false));
+    let for_tls = list.certificates.iter().chain(&list.keys).chain(list.trusted_files());
+    let for_tls = for_tls.map(|path| (path, false));
     for (path, is_configuration) in configuration.chain(for_tls) {
         if seen.files.contains_key(path) {
             continue;
@@ -77,7 +80,7 @@ fn sightings(
         let way = ways.heard(path);
         // Of certificates and keys it does not matter: httpd runs nothing that is in them.
         if is_configuration && way.is_exposed {
-            exposed.insert(path);
+            exposed.insert(path.clone());
         }
         let earlier = before.and_then(|it| it.file(path));
         let read = contents.look(path, &way, is_for_tls(path), earlier);
@@ -87,14 +90,37 @@ fn sightings(
         let key = read.key.filter(|_| keys.contains(path));
         seen.keys.extend(key.map(|it| (path.clone(), it)));
     }
-    for pattern in &list.patterns {
-        let (mut found, named) = listing(pattern, ways);
+    look_at_patterns(server, contents, ways, (&mut seen, &mut exposed));
+    let programs: Vec<_> =
+        list.programs.iter().map(|path| (path.as_path(), unheard.to(path))).collect();
+    let exposed_programs = programs.iter().filter(|(_, way)| way.is_exposed);
+    exposed.extend(exposed_programs.map(|(path, _)| (*path).to_owned()));
+    seen.programs = digest_of_programs(programs.into_iter());
+    seen.insecure = u32::try_from(exposed.len()).unwrap_or(u32::MAX);
+    seen.unread = seen.first_unread();
+    seen
+}
+
+fn look_at_patterns(
+    server: &Server,
+    contents: &mut Contents,
+    ways: &mut Ways,
+    (seen, exposed): (&mut FileSightings, &mut BTreeSet<PathBuf>),
+) {
+    let before = server.last.as_deref();
+    let list = &server.list;
+    for pattern in list.patterns.iter().chain(list.trusted_directories()) {
+        let Named { listing: mut found, names, exposed: directories } = listing(pattern, ways);
+        exposed.extend(directories);
         // httpd may load one of them before it could be asked whether it will.
-        for path in named {
+        for path in names {
             if let Entry::Vacant(place) = seen.files.entry(path) {
-                let path = place.key();
+                let (path, way) = (place.key(), ways.heard(place.key()));
+                if way.is_exposed {
+                    exposed.insert(path.clone());
+                }
                 let earlier = before.and_then(|it| it.file(path));
-                let read = contents.look(path, &ways.heard(path), false, earlier);
+                let read = contents.look(path, &way, false, earlier);
                 place.insert(read.sighting);
             }
         }
@@ -106,10 +132,4 @@ fn sightings(
         }
         seen.listings.insert(pattern.clone(), found);
     }
-    let programs: Vec<_> =
-        list.programs.iter().map(|path| (path.as_path(), unheard.to(path))).collect();
-    exposed.extend(programs.iter().filter(|(_, way)| way.is_exposed).map(|(path, _)| *path));
-    seen.programs = digest_of_programs(programs.into_iter());
-    seen.insecure = u32::try_from(exposed.len()).unwrap_or(u32::MAX);
-    seen
 }

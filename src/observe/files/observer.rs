@@ -17,6 +17,7 @@ use super::{
     content::Contents,
     hearing::Hearing,
     look::{Server, look},
+    pulse::Pulse,
 };
 use crate::{
     clock,
@@ -76,6 +77,8 @@ pub(super) struct Observer {
     looked: Option<Moment>,
     /// Until then it is not looked, whatever happens.
     rested: Moment,
+    /// Who waits for its news is told by it that there will be some.
+    pulse: Pulse,
 }
 
 /// The servers, whom it is owed to say so should this thread fail.
@@ -96,9 +99,9 @@ impl Observer {
     /// Looks at nothing yet.
     pub(super) fn new(
         pace: Pace,
-        messages: mpsc::Receiver<Message>,
-        bell: Bell,
+        (messages, bell): (mpsc::Receiver<Message>, Bell),
         (news, wake): (mpsc::Sender<News>, Wake),
+        pulse: Pulse,
     ) -> Self {
         let now = clock::now();
         Self {
@@ -112,6 +115,7 @@ impl Observer {
             programs_due: now,
             looked: None,
             rested: now,
+            pulse,
         }
     }
 
@@ -134,9 +138,12 @@ impl Observer {
 
     fn wait(&self) -> Result<Message, RecvTimeoutError> {
         if self.servers.servers.is_empty() {
+            self.pulse.rest();
             return self.messages.recv().map_err(|_| RecvTimeoutError::Disconnected);
         }
-        self.messages.recv_timeout(self.due.min(self.programs_due).since(clock::now()))
+        let (now, until) = (clock::now(), self.due.min(self.programs_due));
+        self.pulse.wait(until.max(now));
+        self.messages.recv_timeout(until.since(now))
     }
 
     fn obey(&mut self, message: Message) -> Heard {
@@ -169,6 +176,7 @@ impl Observer {
             if now >= until {
                 return Heard::Something;
             }
+            self.pulse.wait(until);
             let heard = match self.messages.recv_timeout(until.since(now)) {
                 Ok(message) => self.obey(message),
                 Err(RecvTimeoutError::Timeout) => Heard::Nothing,
@@ -182,9 +190,11 @@ impl Observer {
 
     /// Whether it is time to look at all, or a program is not what it was.
     fn look_at_programs(&mut self) -> Heard {
-        if clock::now() >= self.due {
+        let now = clock::now();
+        if now >= self.due {
             return Heard::Something;
         }
+        self.pulse.look(now);
         let begun = clock::work_of_this_thread();
         let mut are_stirred = false;
         for server in self.servers.servers.values_mut() {
@@ -198,10 +208,13 @@ impl Observer {
 
     fn look(&mut self) {
         let (now, begun) = (clock::now(), clock::work_of_this_thread());
-        let heard = self.bell.answer(now);
-        let unchanged_until = heard.or(self.looked.replace(now));
+        let (heard, looked) = (self.bell.answer(now), self.looked.replace(now));
+        // Where not all is heard of, something may have changed before that.
+        let heard = heard.filter(|_| self.hearing.polled().is_none());
+        let unchanged_until = heard.or(looked);
         let mut seen = Vec::new();
         for _ in 0..MOST_LOOKS {
+            self.pulse.look(clock::now());
             let (sightings, places) = look(&self.servers.servers, &mut self.contents);
             seen = sightings;
             if !self.hearing.attend(&places, clock::now()) {

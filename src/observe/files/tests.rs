@@ -349,6 +349,59 @@ fn programs_and_rights_are_looked_at_too() {
 }
 
 #[test]
+fn where_others_may_put_what_is_included_counts_once() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let watched = Watched::new(HEARING, &["main", "inc/a.conf", "inc/b.conf", "sticky/x"]);
+    fs::create_dir(watched.at("empty")).unwrap();
+    allow(&watched.at("empty"), 0o777);
+    allow(&watched.at("sticky"), 0o1777);
+    allow(&watched.at("inc/b.conf"), 0o666);
+    let insecure = |patterns: &[&str]| {
+        watched.observer.forget(0);
+        watched.watch(&["main"], patterns).seen.insecure
+    };
+    assert_eq!(insecure(&["inc/*.conf"]), 1, "a file that httpd has not listed");
+    assert_eq!(insecure(&["inc/*.conf", "inc/b.conf", "inc/b*"]), 1);
+    assert_eq!(insecure(&["empty/*.conf"]), 1, "the directory");
+    assert_eq!(insecure(&["empty/*.conf", "empty/*.x", "empty"]), 1);
+    assert_eq!(insecure(&["sticky/*.conf"]), 1, "what is there is safe, what may come is not");
+    assert_eq!(insecure(&["empty/none/x.conf"]), 1);
+    allow(&watched.at("inc"), 0o777);
+    assert_eq!(insecure(&["inc/*.conf"]), 3, "each may be replaced, and others may come");
+}
+
+#[test]
+fn the_first_that_cannot_be_read_is_named() {
+    let watched = Watched::new(HEARING, &["a", "z"]);
+    let named = |name: &str, why| Some((watched.at(name), why));
+    let fifo = watched.at("fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR).unwrap();
+    symlink("circle", watched.at("circle")).unwrap();
+    assert_eq!(watched.watch(&["a", "z"], &["a*"]).seen.unread, None);
+    let large = fs::File::options().write(true).open(watched.at("z")).unwrap();
+    large.set_len(17 << 20).unwrap();
+    assert_eq!(watched.next().seen.unread, named("z", Why::Limit));
+    assert_eq!(watched.watch(&["z", "fifo"], &[]).seen.unread, named("fifo", Why::Invalid));
+    assert_eq!(watched.watch(&["a"], &["circle/*"]).seen.unread, named("circle/*", Why::Invalid));
+}
+
+#[test]
+fn a_thread_that_is_not_heard_of_is_stuck() {
+    let watched = Watched::new(HEARING, &["a"]);
+    let later = |seconds: u64| crate::clock::now().after(Duration::from_secs(seconds));
+    assert!(!watched.observer.is_stuck(later(1_000_000)), "nothing is watched");
+    watched.watch(&["a"], &[]);
+    assert!(!watched.observer.is_stuck(later(0)));
+    assert!(watched.observer.is_stuck(later(3600 + 90)));
+    watched.observer.forget(0);
+    while watched.observer.is_stuck(later(1_000_000)) {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
 fn servers_share_directories_and_one_is_forgotten() {
     let watched = Watched::new(HEARING, &["a", "b"]);
     watched.watch(&["a"], &[]);
@@ -436,6 +489,23 @@ fn rights_that_are_lost_and_given_back_are_followed() {
         let back = watched.next();
         assert_eq!(back.seen.listings, first.seen.listings);
         back.has(&[("conf/a", "conf/a"), ("conf/d/b", "conf/d/b")]);
+    });
+}
+
+#[test]
+fn a_directory_that_may_be_entered_and_not_listed_is_looked_at() {
+    as_user(64_103, || {
+        let watched = Watched::new(LOOKING, &["conf/a", "closed/b"]);
+        allow(&watched.at("closed"), 0);
+        allow(&watched.at("conf"), 0o300);
+        let first = watched.watch(&["conf/a", "closed/b"], &[]);
+        assert_eq!(first.seen.polled, Some(Why::Permission));
+        assert_eq!(first.seen.unread, Some((watched.at("closed/b"), Why::Permission)));
+        watched.write("conf/a", "found");
+        watched.next().has(&[("conf/a", "found")]);
+        allow(&watched.at("conf"), 0o700);
+        assert_eq!(watched.next().seen.polled, None, "what is closed is not looked at either");
+        allow(&watched.at("closed"), 0o700);
     });
 }
 

@@ -34,16 +34,63 @@ pub(super) struct Way {
     pub(super) reached: PathBuf,
     /// What is there.
     pub(super) end: End,
-    /// When the youngest link on it was made, in microseconds since the epoch.
+    /// When the youngest link on it was made, or another directory put in the place of one on it,
+    /// in microseconds since the epoch.
     pub(super) linked: Option<i64>,
     /// Others than root can change where it leads.
     pub(super) is_exposed: bool,
     links: usize,
 }
 
+/// Directories that were put in the place of others: what is in them keeps its own stamps.
+#[derive(Debug, Default)]
+pub(super) struct Swaps(BTreeMap<PathBuf, Swap>);
+
+#[derive(Debug)]
+struct Swap {
+    identity: (u64, u64),
+    /// When it came there, in microseconds since the epoch; `None` if it was there from the first.
+    came: Option<i64>,
+    /// It was asked for since the last look.
+    is_asked: bool,
+}
+
+impl Swaps {
+    /// When this directory came there, if another one was there before.
+    fn came(&mut self, path: &Path, metadata: &Metadata) -> Option<i64> {
+        let identity = identity(metadata);
+        let Some(known) = self.0.get_mut(path) else {
+            let swap = Swap { identity, came: None, is_asked: true };
+            self.0.insert(path.to_owned(), swap);
+            return None;
+        };
+        if known.identity != identity {
+            // To be renamed is a change of it.
+            known.came = Some(FileStamp::read(metadata).changed_at());
+            known.identity = identity;
+        }
+        known.is_asked = true;
+        known.came
+    }
+
+    /// Whatever comes there will not be what was there before.
+    fn miss(&mut self, path: &Path) {
+        if let Some(known) = self.0.get_mut(path) {
+            known.is_asked = true;
+        }
+    }
+
+    /// The next look begins: what was not asked for in this one is forgotten.
+    pub(super) fn end(&mut self) {
+        self.0.retain(|_, known| std::mem::take(&mut known.is_asked));
+    }
+}
+
 /// Ways that were gone in one look; what counts on them is noted.
 #[derive(Debug, Default)]
 pub(super) struct Ways {
+    /// What is remembered from one look to the next.
+    pub(super) swaps: Swaps,
     /// By directory, as it was named: many files lie in one.
     directories: BTreeMap<PathBuf, Way>,
     /// What may change where they lead.
@@ -51,6 +98,11 @@ pub(super) struct Ways {
 }
 
 impl Ways {
+    /// Those of the look after another one.
+    pub(super) fn after(swaps: Swaps) -> Self {
+        Self { swaps, ..Self::default() }
+    }
+
     /// Goes the way of an absolute path.
     pub(super) fn to(&mut self, path: &Path) -> Way {
         if !path.is_absolute() {
@@ -98,9 +150,15 @@ impl Ways {
                     self.places.add_name(&way.reached, &name);
                     way.follow(&next, &metadata, &mut ahead);
                 }
-                End::There(metadata) => way.step(next, metadata),
+                End::There(metadata) => {
+                    if metadata.is_dir() {
+                        way.linked = way.linked.max(self.swaps.came(&next, &metadata));
+                    }
+                    way.step(next, metadata);
+                }
                 nothing @ (End::Missing(_) | End::Unseen(_)) => {
                     self.places.add_name(&way.reached, &name);
+                    self.swaps.miss(&next);
                     if matches!(nothing, End::Unseen(_)) {
                         // A directory that may not be read is not watched, but the one above.
                         self.places.add(&way.reached);
@@ -240,6 +298,35 @@ mod tests {
         let way = ways.heard(&at("real/conf/a/b"));
         assert!(matches!(way.end, End::Missing(_)), "{way:?}");
         assert!(matches!(ways.to(Path::new("a")).end, End::Unseen(Why::Invalid)));
+    }
+
+    #[test]
+    fn a_directory_in_the_place_of_another_makes_what_is_in_it_younger() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |path: &str| directory.path().join(path);
+        for name in ["conf.d/sub", "other/sub"] {
+            fs::create_dir_all(at(name)).unwrap();
+            fs::write(at(name).join("a"), "").unwrap();
+        }
+        let mut swaps = Swaps::default();
+        let mut look = || {
+            let mut ways = Ways::after(std::mem::take(&mut swaps));
+            let way = ways.to(&at("conf.d/sub/a"));
+            swaps = ways.swaps;
+            swaps.end();
+            way
+        };
+        let before = look();
+        assert_eq!((before.linked, look().linked), (None, None));
+        fs::rename(at("conf.d"), at("old")).unwrap();
+        assert!(matches!(look().end, End::Missing(_)));
+        fs::rename(at("other"), at("conf.d")).unwrap();
+        let renamed = FileStamp::of(&at("conf.d")).map(|it| it.changed_at());
+        for _ in 0..2 {
+            let after = look();
+            assert_eq!(after.linked, renamed);
+            assert!(after.changed() >= renamed && after.changed() > before.changed());
+        }
     }
 
     #[test]

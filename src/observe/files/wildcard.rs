@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use glob::Pattern;
 
 /// The pattern of a name that has wildcards; `None` if it has none.
-pub(super) fn wildcard(name: &OsStr) -> Option<Pattern> {
+pub(in crate::observe) fn wildcard(name: &OsStr) -> Option<Pattern> {
     let name = name.to_string_lossy();
     let (mut pattern, mut is_wild, mut letters) = (String::new(), false, name.chars());
     while let Some(letter) = letters.next() {
@@ -40,7 +40,7 @@ pub(super) fn wildcard(name: &OsStr) -> Option<Pattern> {
 }
 
 /// Whether a name matches.
-pub(super) fn matches(pattern: &Pattern, name: &OsStr) -> bool {
+pub(in crate::observe) fn matches(pattern: &Pattern, name: &OsStr) -> bool {
     let name = name.to_string_lossy();
     // A dot at the beginning must be written. The crate's own option lets `*.conf` match `.conf`.
     let is_shown = !name.starts_with('.') || pattern.as_str().starts_with('.');

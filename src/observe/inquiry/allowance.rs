@@ -11,8 +11,9 @@ const MOST: u32 = 5;
 const EACH: Duration = Duration::from_secs(10);
 /// Even then.
 const APART: Duration = Duration::from_secs(1);
-/// A configuration that takes long to read rests so many times as long.
-const REST: u32 = 20;
+/// A configuration that takes long to read rests so many times as long, up to a minute.
+const REST: u32 = 10;
+const LONGEST_REST: Duration = Duration::from_secs(60);
 
 /// Questions that were asked lately.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,7 +40,8 @@ impl Allowance {
 
     /// It was answered after this time.
     pub(super) fn rest(&mut self, at: Moment, took: Duration) {
-        self.rests = self.rests.max(Some(at.after(took * REST)));
+        let rest = took.saturating_mul(REST).min(LONGEST_REST);
+        self.rests = self.rests.max(Some(at.after(rest)));
     }
 }
 
@@ -75,6 +77,8 @@ mod tests {
         let mut allowance = Allowance::default();
         allowance.spend(at(0));
         allowance.rest(at(2), Duration::from_secs(2));
-        assert!(!allowance.permits(at(41)) && allowance.permits(at(42)));
+        assert!(!allowance.permits(at(21)) && allowance.permits(at(22)));
+        allowance.rest(at(30), Duration::from_secs(10));
+        assert!(!allowance.permits(at(89)) && allowance.permits(at(90)));
     }
 }

@@ -1,5 +1,7 @@
 //! Which edition of its files an answer is about: httpd is asked once of each.
 
+use std::{collections::BTreeSet, path::PathBuf};
+
 use crate::{
     decode::digest::digest,
     model::{
@@ -40,11 +42,12 @@ impl Edition {
             hides: false,
         };
         let empty = digest([]);
-        for path in &list.configuration {
-            let Some(file) = sightings.file(path) else { continue };
+        let for_tls: BTreeSet<&PathBuf> = list.certificates.iter().chain(&list.keys).collect();
+        // Those too that a pattern names and httpd has not told of yet.
+        for (_, file) in sightings.files.iter().filter(|(path, _)| !for_tls.contains(path)) {
             edition.take(&mut hash, file.content, file.changed);
         }
-        for listing in sightings.listings.values() {
+        for listing in list.patterns.iter().filter_map(|it| sightings.listings.get(it)) {
             edition.take(&mut hash, listing.content, listing.changed);
         }
         for path in list.certificates.iter().chain(&list.keys) {
@@ -53,7 +56,9 @@ impl Edition {
                 Content::Inode(..) => true,
                 Content::Missing | Content::Unseen(_) => false,
             });
-            hash.extend_from_slice(&[u8::from(usable == Some(true))]);
+            hash.push(u8::from(usable == Some(true)));
+            let hides = |content| content == Content::Unseen(Why::Permission);
+            edition.hides |= sightings.file(path).is_some_and(|file| hides(file.content));
         }
         edition.digest = digest([hash.as_slice()]);
         edition

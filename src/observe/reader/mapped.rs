@@ -226,41 +226,38 @@ fn remember(first: &mut BTreeMap<FileNumber, FirstSeen>, mappings: &[Mapping], t
 
 impl Mapping {
     fn compared(&self, first: &FirstSeen, there: There, times: Times) -> MappedFile {
-        let is_replaced = self.is_replaced(first, there, times);
+        let is_replaced = self.is_replaced(first, there);
+        let written = there.written().filter(|written| times.started < *written);
         let changed = match there {
             There::File { changed, .. } => Some(changed),
             There::Nothing(changed) => changed,
             There::Unknown => None,
         };
-        let changed = changed.filter(|_| is_replaced);
-        MappedFile { path: first.name.clone(), kind: self.kind, is_replaced, changed }
+        let changed = changed.filter(|_| is_replaced || written.is_some());
+        let (path, kind, began) = (first.name.clone(), self.kind, first.began);
+        MappedFile { path, kind, is_replaced, written, began, changed }
     }
 
-    fn is_replaced(&self, first: &FirstSeen, there: There, times: Times) -> bool {
+    fn is_replaced(&self, first: &FirstSeen, there: There) -> bool {
         let has_gone = self.is_deleted || self.path != first.name;
         match there {
             There::Nothing(_) => true,
-            There::Unknown => has_gone,
-            There::File { number, modified, changed } => {
-                let is_loaded_anew = self.kind == MappedKind::Library && is_module(&first.name);
-                let began = if is_loaded_anew { times.loaded } else { first.began };
-                // A change of its mode alone stamps one of them, a clock set wrong the other.
-                let is_written = began < modified && began < changed;
-                // Of an overlay, maps show the device below, which stat does not.
-                let is_other =
-                    if number.0 == self.number.0 { number != self.number } else { has_gone };
-                is_other || is_written
-            }
+            // Of an overlay, maps show the device below, which stat does not.
+            There::File { number, .. } if number.0 == self.number.0 => number != self.number,
+            There::File { .. } | There::Unknown => has_gone,
         }
     }
 }
 
-/// Each restart unloads modules and loads them again, but none of the libraries that httpd was
-/// started with.
-fn is_module(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let is_among_modules = path.parent().is_some_and(|it| it.ends_with("modules"));
-    name.ends_with(".so") && (is_among_modules || !name.starts_with("lib"))
+impl There {
+    /// When it was written at the latest: a change of its mode alone stamps one of its times, a clock
+    /// set wrong the other.
+    fn written(self) -> Option<Timestamp> {
+        match self {
+            Self::File { modified, changed, .. } => Some(modified.min(changed)),
+            Self::Nothing(_) | Self::Unknown => None,
+        }
+    }
 }
 
 /// Looks at what lies under these names, on a thread of its own.
@@ -364,11 +361,15 @@ mod tests {
     }
 
     /// Of a file of this name, seen first when the parent was.
-    fn is_replaced(path: &str, now: &str, there: There, times: Times) -> bool {
+    fn compared(path: &str, now: &str, there: There) -> MappedFile {
         let mut first = BTreeMap::new();
         remember(&mut first, &[mapped(path, 5)], TIMES);
         let seen = first.get(&((8, 1), 5)).unwrap();
-        mapped(now, 5).is_replaced(seen, there, times)
+        mapped(now, 5).compared(seen, there, TIMES)
+    }
+
+    fn is_replaced(path: &str, now: &str, there: There) -> bool {
+        compared(path, now, there).is_replaced
     }
 
     #[test]
@@ -394,44 +395,39 @@ mod tests {
     #[test]
     fn what_lies_there_is_another_file_or_none() {
         let library = "/lib/libx.so";
-        assert!(!is_replaced(library, library, lies(5, 50), TIMES));
-        assert!(is_replaced(library, library, lies(6, 50), TIMES));
-        assert!(is_replaced(library, library, There::Nothing(None), TIMES));
-        assert!(!is_replaced(library, library, There::Unknown, TIMES));
-        assert!(is_replaced(library, "/lib/libx.so (deleted)", There::Unknown, TIMES));
-        assert!(is_replaced(library, "/lib/libx.so.bak", lies(6, 50), TIMES), "renamed");
-        assert!(
-            !is_replaced(library, "/lib/libx.so (deleted)", lies(5, 50), TIMES),
-            "linked again"
-        );
+        assert!(!is_replaced(library, library, lies(5, 50)));
+        assert!(is_replaced(library, library, lies(6, 50)));
+        assert!(is_replaced(library, library, There::Nothing(None)));
+        assert!(!is_replaced(library, library, There::Unknown));
+        assert!(is_replaced(library, "/lib/libx.so (deleted)", There::Unknown));
+        assert!(is_replaced(library, "/lib/libx.so.bak", lies(6, 50)), "renamed");
+        assert!(!is_replaced(library, "/lib/libx.so (deleted)", lies(5, 50)), "linked again");
     }
 
     #[test]
     fn on_an_overlay_only_the_name_tells() {
         let library = "/lib/libx.so";
         let there = There::File { number: ((0, 77), 9), modified: at(50), changed: at(50) };
-        assert!(!is_replaced(library, library, there, TIMES));
-        assert!(is_replaced(library, "/lib/libx.so (deleted)", there, TIMES));
-        assert!(is_replaced(library, "/lib/old.so", there, TIMES));
+        assert!(!is_replaced(library, library, there));
+        assert!(is_replaced(library, "/lib/libx.so (deleted)", there));
+        assert!(is_replaced(library, "/lib/old.so", there));
     }
 
     #[test]
-    fn what_was_written_since_it_was_loaded_is_another_program() {
-        let later = Times { loaded: at(500), ..TIMES };
-        for (path, there, times, expected) in [
-            ("/bin/httpd", lies(5, 400), TIMES, true),
-            ("/bin/httpd", lies(5, 400), later, true),
-            ("/lib/libx.so", lies(5, 400), later, true),
-            ("/lib/mod_x.so", lies(5, 400), TIMES, true),
-            ("/lib/mod_x.so", lies(5, 400), later, false),
-            ("/x/modules/libphp.so", lies(5, 400), later, false),
-            ("/lib/mod_x.so", lies(5, 600), later, true),
-            ("/lib/mod_x.so", lies(5, 100), TIMES, false),
-        ] {
-            assert_eq!(is_replaced(path, path, there, times), expected, "{path} {there:?}");
+    fn what_was_written_since_the_parent_began_is_told_of_every_file_alike() {
+        for path in ["/bin/httpd", "/lib/libx.so", "/lib/mod_x.so", "/x/modules/libphp.so"] {
+            let written = compared(path, path, lies(5, 400));
+            assert_eq!((written.is_replaced, written.written), (false, Some(at(400))), "{path}");
+            assert_eq!((written.began, written.changed), (at(100), Some(at(400))), "{path}");
+            let kept = compared(path, path, lies(5, 100));
+            assert_eq!((kept.written, kept.changed), (None, None), "{path}");
         }
-        let kept = There::File { number: ((8, 1), 5), modified: at(50), changed: at(400) };
-        assert!(!is_replaced("/bin/httpd", "/bin/httpd", kept, TIMES), "its mode was changed");
+        for (modified, changed) in [(50, 400), (400, 50)] {
+            let (modified, changed) = (at(modified), at(changed));
+            let there = There::File { number: ((8, 1), 5), modified, changed };
+            assert_eq!(compared("/bin/httpd", "/bin/httpd", there).written, None);
+        }
+        assert_eq!(compared("/bin/httpd", "/bin/httpd", There::Nothing(None)).written, None);
     }
 
     #[test]
@@ -441,8 +437,7 @@ mod tests {
         remember(&mut first, std::slice::from_ref(&own), TIMES);
         remember(&mut first, &[own, library.clone()], TIMES);
         let seen = first.get(&library.number).unwrap();
-        assert!(!library.is_replaced(seen, lies(5, 800), TIMES));
-        assert!(library.is_replaced(seen, lies(5, 1000), TIMES));
+        assert_eq!(library.compared(seen, lies(5, 800), TIMES).began, at(900));
         remember(&mut first, &[], TIMES);
         assert_eq!(first.len(), 0, "a number is given again");
     }

@@ -100,31 +100,11 @@ impl Walks {
         processes: &[ProcessId],
         pace: Pace,
     ) -> Result<Vec<(ProcessId, Rollup)>, Why> {
-        let granted = self.budget.grant(parent, clock::now(), pace);
-        let mut kinship = Kinship::of(parent);
-        let begun = clock::work_of_this_thread();
-        let mut spent = Duration::ZERO;
-        let mut refused = None;
-        let mut read = Vec::new();
-        for id in processes.iter().take(MOST_PROCESSES) {
-            if spent >= granted {
-                break;
-            }
-            match self.one(table, &mut kinship, *id) {
-                Ok(memory) => read.push((*id, memory)),
-                // Of those that are gone nothing is said while others are refused.
-                Err(why) if refused.is_none_or(|earlier| earlier == Why::Missing) => {
-                    refused = Some(why);
-                }
-                Err(_) => {}
-            }
-            spent = clock::work_of_this_thread().saturating_sub(begun);
-        }
-        self.budget.spend(parent, granted, spent);
-        match refused {
-            Some(why) if read.is_empty() => Err(why),
-            _ => Ok(read),
-        }
+        let mut budget = std::mem::take(&mut self.budget);
+        let read = budget
+            .round(parent, processes, pace, |kinship, id| self.one(table, kinship, id).map(Some));
+        self.budget = budget;
+        read
     }
 
     fn one(
@@ -211,6 +191,43 @@ fn estimate(it: Counted, inherited: Option<Counted>) -> Rollup {
 }
 
 impl Budget {
+    /// Asks of the first of these processes, as many as there is time for; an error if none of them
+    /// tells. `one` gives `None` where there is no room for more.
+    pub(super) fn round<T>(
+        &mut self,
+        parent: ProcessId,
+        processes: &[ProcessId],
+        pace: Pace,
+        mut one: impl FnMut(&mut Kinship, ProcessId) -> Result<Option<T>, Why>,
+    ) -> Result<Vec<(ProcessId, T)>, Why> {
+        let granted = self.grant(parent, clock::now(), pace);
+        let mut kinship = Kinship::of(parent);
+        let begun = clock::work_of_this_thread();
+        let mut spent = Duration::ZERO;
+        let mut refused = None;
+        let mut read = Vec::new();
+        for id in processes.iter().take(MOST_PROCESSES) {
+            if spent >= granted {
+                break;
+            }
+            match one(&mut kinship, *id) {
+                Ok(Some(told)) => read.push((*id, told)),
+                Ok(None) => break,
+                // Of those that are gone nothing is said while others are refused.
+                Err(why) if refused.is_none_or(|earlier| earlier == Why::Missing) => {
+                    refused = Some(why);
+                }
+                Err(_) => {}
+            }
+            spent = clock::work_of_this_thread().saturating_sub(begun);
+        }
+        self.spend(parent, granted, spent);
+        match refused {
+            Some(why) if read.is_empty() => Err(why),
+            _ => Ok(read),
+        }
+    }
+
     /// How long may be walked for this parent now.
     pub(super) fn grant(&mut self, parent: ProcessId, at: Moment, pace: Pace) -> Duration {
         let most = micros(MOST_SAVED);

@@ -9,7 +9,6 @@ use std::{
     io::Read as _,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use rustix::fs::{AtFlags, CWD, FileType, OFlags, Statx, StatxFlags, makedev, statx};
@@ -19,7 +18,6 @@ use super::{
     memory::{Budget, Kinship, Pace},
 };
 use crate::{
-    clock,
     decode::descriptor_flags::descriptor_flags,
     model::{
         files::{FileIdentity, OpenLog},
@@ -31,8 +29,6 @@ use crate::{
 
 /// As many descriptors take 0.3 s: two logs of each of 8000 virtual hosts.
 const MOST: usize = 16_384;
-/// Processes of one request that are looked at.
-const MOST_PROCESSES: usize = 1000;
 /// What is told at once: the names of 16 384 logs take 2 MiB.
 const MOST_BYTES: usize = 8 << 20;
 /// The flags are in the second line.
@@ -55,33 +51,22 @@ impl Listings {
         parent: ProcessId,
         processes: &[ProcessId],
     ) -> Result<Vec<(ProcessId, Vec<OpenLog>)>, Why> {
-        let granted = self.budget.grant(parent, clock::now(), Pace::Calm);
-        let mut kinship = Kinship::of(parent);
-        let begun = clock::work_of_this_thread();
-        let (mut spent, mut left) = (Duration::ZERO, MOST_BYTES);
-        let mut refused = None;
-        let mut read = Vec::new();
-        for id in processes.iter().take(MOST_PROCESSES) {
-            if spent >= granted || left == 0 {
-                break;
-            }
-            match logs_of_one(table, &mut kinship, *id, &mut left) {
-                Ok(logs) => read.push((*id, logs)),
+        let (mut left, mut is_first) = (MOST_BYTES, true);
+        self.budget.round(parent, processes, Pace::Calm, |kinship, id| {
+            let logs = if left == 0 {
+                Err(Why::Limit)
+            } else {
+                logs_of_one(table, kinship, id, &mut left)
+            };
+            match logs {
                 // It is the first of the next answer.
-                Err(Why::Limit) if left == 0 && !read.is_empty() => break,
-                // Of those that are gone nothing is said while others are refused.
-                Err(why) if refused.is_none_or(|earlier| earlier == Why::Missing) => {
-                    refused = Some(why);
+                Err(Why::Limit) if left == 0 && !is_first => Ok(None),
+                logs => {
+                    is_first &= logs.is_err();
+                    logs.map(Some)
                 }
-                Err(_) => {}
             }
-            spent = clock::work_of_this_thread().saturating_sub(begun);
-        }
-        self.budget.spend(parent, granted, spent);
-        match refused {
-            Some(why) if read.is_empty() => Err(why),
-            _ => Ok(read),
-        }
+        })
     }
 }
 

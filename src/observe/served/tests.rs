@@ -46,6 +46,7 @@ impl Desk {
         let host = |number: usize| TlsHost {
             addresses: vec![HostAddress { address: None, port: Some(443) }],
             name: Some(format!("h{number}")),
+            aliases: Vec::new(),
             pairs: vec![TlsPair { certificate: name(number), key: "k".into() }],
         };
         let (prober, thread) = TlsProber::by_hand();
@@ -71,12 +72,20 @@ impl Desk {
     }
 
     fn look(&mut self, second: u64) -> Option<Part<Arc<ServedCertificates>>> {
+        self.look_at(second, Some(&Arc::clone(&self.hosts)))
+    }
+
+    fn look_at(
+        &mut self,
+        second: u64,
+        hosts: Option<&Arc<[TlsHost]>>,
+    ) -> Option<Part<Arc<ServedCertificates>>> {
         let look = ProbeLook {
             at: after(second),
             parent: self.parent,
             loads: self.loads,
             sightings: &self.sightings,
-            hosts: &self.hosts,
+            hosts,
             listens: &["0.0.0.0:443".parse().unwrap()],
             workers: self.workers,
         };
@@ -124,17 +133,27 @@ fn name(number: usize) -> PathBuf {
     format!("/c/{number:04}").into()
 }
 
-fn seen(part: Option<Part<Arc<ServedCertificates>>>) -> ServedCertificates {
+type Results = BTreeMap<PathBuf, Result<Certificate, Why>>;
+
+fn seen(part: Option<Part<Arc<ServedCertificates>>>) -> Results {
     match part {
-        Some(Part::Seen(served)) => served.as_ref().clone(),
-        other => panic!("{other:?}"),
+        Some(Part::Seen(served)) => {
+            served.iter().map(|(path, it)| (path.clone(), it.result)).collect()
+        }
+        None => Results::new(),
+        Some(Part::Unseen(why)) => panic!("{why:?}"),
     }
+}
+
+/// The load since which this is served.
+fn since(part: Option<Part<Arc<ServedCertificates>>>, number: usize) -> Option<u64> {
+    part?.seen()?.get(&name(number)).map(|it| it.load)
 }
 
 #[test]
 fn each_file_is_asked_for_once_sixteen_a_second() {
     let mut desk = Desk::new(40, ProbeWhen::OnChange);
-    assert_eq!(seen(desk.look(0)).len(), 0, "nothing has failed");
+    assert_eq!(desk.look(0), None, "nothing has failed, and nothing was shown");
     desk.observer.of = None;
     desk.thread.asked.try_recv().unwrap();
     desk.answer(&[], Ok(certificate(1)));
@@ -191,7 +210,38 @@ fn what_a_load_did_not_change_is_asked_for_once_more() {
     let mut desk = Desk::new(1, ProbeWhen::OnChange);
     desk.served(0..10, 1);
     (desk.loads, desk.sightings) = (1, Arc::default());
-    assert_eq!(desk.served(10..1000, 1), [(10, 1), (71, 1)]);
+    assert_eq!(desk.served(10..1000, 1), [(10, 1), (21, 1)]);
+}
+
+#[test]
+fn what_a_load_did_not_change_counts_for_it_once_it_is_shown_twice() {
+    let mut desk = Desk::new(1, ProbeWhen::OnChange);
+    desk.served(0..10, 1);
+    desk.write(2);
+    desk.loads = 1;
+    assert_eq!(since(desk.look(10), 0), Some(0), "what was shown before a load");
+    assert_eq!(desk.wanted().len(), 1);
+    desk.answer(&[name(0)], Ok(certificate(1)));
+    assert_eq!(since(desk.look(11), 0), Some(0), "a child of before may have shown it");
+    assert_eq!(desk.served(12..100, 1), [(21, 1)]);
+    assert_eq!(since(desk.look(100), 0), Some(1));
+    desk.loads = 2;
+    assert_eq!(desk.served(100..104, 2), [(100, 1)]);
+    assert_eq!(since(desk.look(104), 0), Some(2), "another one was loaded");
+}
+
+#[test]
+fn while_nobody_can_tell_the_hosts_those_known_are_asked_and_what_they_served_is_kept() {
+    let mut desk = Desk::new(1, ProbeWhen::OnChange);
+    assert_eq!(desk.look_at(0, None), None, "none is known");
+    assert_eq!(desk.served(1..10, 1), [(1, 1)]);
+    assert_eq!(seen(desk.look_at(10, None)).len(), 1);
+    desk.write(2);
+    desk.loads = 1;
+    assert_eq!(seen(desk.look_at(11, None)).len(), 1);
+    assert_eq!(desk.wanted(), [name(0)], "a load is a load");
+    desk.parent = parent(11);
+    assert_eq!(desk.look_at(12, None), None, "another parent may have others");
 }
 
 #[test]
@@ -234,6 +284,24 @@ fn what_fails_is_tried_again_ever_less_often() {
     assert_eq!(desk.shows(8001..8100, Err(Why::Missing)), [(8001, 1), (8062, 1)]);
     desk.served(8100..8400, 1);
     assert_eq!(seen(desk.look(8400)).get(&name(0)), Some(&Ok(certificate(1))));
+}
+
+#[test]
+fn when_somebody_was_asked_is_when_an_answer_came() {
+    let mut desk = Desk::new(1, ProbeWhen::OnChange);
+    desk.look(0);
+    assert_eq!((desk.wanted().len(), desk.observer.handshakes()), (1, None));
+    desk.answer(&[], Ok(certificate(1)));
+    desk.look(1);
+    assert_eq!((desk.wanted().len(), desk.observer.handshakes()), (1, None), "nobody was tried");
+    desk.answer(&[name(0)], Ok(certificate(1)));
+    desk.look(2);
+    let first = Handshakes { latest: after(2), succeeded: Some(after(2)) };
+    assert_eq!(desk.observer.handshakes(), Some(first));
+    (desk.loads, desk.sightings) = (1, Arc::default());
+    desk.shows(3..10, Err(Why::Timeout));
+    let second = Handshakes { latest: after(4), ..first };
+    assert_eq!(desk.observer.handshakes(), Some(second));
 }
 
 #[test]
@@ -318,9 +386,9 @@ fn without_a_prober_nothing_is_asked() {
         parent: desk.parent,
         loads: 0,
         sightings: &desk.sightings,
-        hosts: &desk.hosts,
+        hosts: Some(&desk.hosts),
         listens: &[],
         workers: desk.workers,
     };
-    assert_eq!(observer.look(&look, None), Some(Part::Seen(Arc::default())));
+    assert_eq!(observer.look(&look, None), None);
 }

@@ -1,9 +1,10 @@
 //! How each certificate is come by: the listener and the name at which httpd would take a client to
 //! a host that has it.
 //!
-//! As `vhost.c` does it: a host of this very address goes before those of every address, these go
-//! before the server without a host; among them the first that has the name, else the first. A host
-//! that no client comes to shows nothing, and a client with its name would be shown another's.
+//! Which host that is tells `order`. A host that no client comes to shows nothing, and a client with
+//! its name would be shown another's.
+
+mod order;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,6 +14,7 @@ use std::{
 
 use tokio_rustls::rustls::pki_types::DnsName;
 
+use self::order::{Order, is_wild};
 use crate::{
     model::tls::{Certificate, HostAddress, KeyAlgorithm, TlsHost},
     observe::tls_probe::Way,
@@ -29,7 +31,7 @@ pub(super) fn ways(
     on_disk: &BTreeMap<PathBuf, Certificate>,
 ) -> BTreeMap<PathBuf, Vec<Way>> {
     let listens = in_order(listens);
-    let order = Order::of(hosts);
+    let mut order = Order::of(hosts);
     let mut found: BTreeMap<PathBuf, Vec<Way>> = BTreeMap::new();
     for (number, host) in hosts.iter().enumerate() {
         let wanted: Vec<_> = wanted(host, on_disk)
@@ -38,12 +40,11 @@ pub(super) fn ways(
         if wanted.is_empty() {
             continue;
         }
-        let name = host.name.as_deref().filter(|name| DnsName::try_from(*name).is_ok());
+        let names = names(host);
         for places in places(host, &listens) {
             let Some(place) = places.first() else { continue };
-            if order.answers(*place, name) != Some(number) {
-                continue;
-            }
+            let mut leads = |name: Option<&str>| order.answers(*place, name) == Some(number);
+            let Some(name) = names.iter().copied().find(|name| leads(*name)) else { continue };
             for (file, algorithm) in &wanted {
                 let ways = found.entry((*file).to_owned()).or_default();
                 if ways.len() < MOST_WAYS {
@@ -54,6 +55,14 @@ pub(super) fn ways(
         }
     }
     found
+}
+
+/// Those that a client may ask for, its own before its aliases; without any, it asks for none.
+fn names(host: &TlsHost) -> Vec<Option<&str>> {
+    let aliases = host.aliases.iter().map(String::as_str).filter(|alias| !is_wild(alias));
+    let names = host.name.as_deref().into_iter().chain(aliases);
+    let names: Vec<_> = names.filter(|name| DnsName::try_from(*name).is_ok()).map(Some).collect();
+    if names.is_empty() { vec![None] } else { names }
 }
 
 /// Each once, the usual port first.
@@ -128,49 +137,6 @@ fn is_every(listen: IpAddr, address: IpAddr) -> bool {
     listen.is_unspecified() && (listen.is_ipv6() || address.is_ipv4())
 }
 
-/// Which host a client is taken to.
-struct Order {
-    /// The first of each address.
-    firsts: BTreeMap<HostAddress, usize>,
-    /// The first of each address that has this name, in lower case.
-    named: BTreeMap<(HostAddress, String), usize>,
-    /// The server without a host.
-    without: Option<usize>,
-}
-
-impl Order {
-    fn of(hosts: &[TlsHost]) -> Self {
-        let mut order = Self { firsts: BTreeMap::new(), named: BTreeMap::new(), without: None };
-        for (number, host) in hosts.iter().enumerate() {
-            if host.addresses.is_empty() {
-                order.without.get_or_insert(number);
-            }
-            for address in &host.addresses {
-                let address = HostAddress { address: specific(address), port: address.port };
-                order.firsts.entry(address).or_insert(number);
-                if let Some(name) = &host.name {
-                    order.named.entry((address, name.to_ascii_lowercase())).or_insert(number);
-                }
-            }
-        }
-        order
-    }
-
-    fn answers(&self, place: SocketAddr, name: Option<&str>) -> Option<usize> {
-        let name = name.map(str::to_ascii_lowercase);
-        for address in [Some(place.ip()), None] {
-            let own = [Some(place.port()), None].map(|port| HostAddress { address, port });
-            let first = own.iter().filter_map(|own| self.firsts.get(own)).min();
-            let Some(first) = first else { continue };
-            let named = name.as_ref().and_then(|name| {
-                own.iter().filter_map(|own| self.named.get(&(*own, name.clone()))).min()
-            });
-            return Some(*named.unwrap_or(first));
-        }
-        self.without
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,6 +151,7 @@ mod tests {
         TlsHost {
             addresses: addresses.iter().map(address).collect(),
             name: Some(name.to_owned()).filter(|name| !name.is_empty()),
+            aliases: Vec::new(),
             pairs: files.iter().map(pair).collect(),
         }
     }
@@ -255,6 +222,65 @@ mod tests {
             told(&hosts, &["0.0.0.0:443"], &[]),
             ["a: 127.0.0.1:443 A.example", "first: 127.0.0.1:443 -"]
         );
+    }
+
+    fn called(host: TlsHost, aliases: &[&str]) -> TlsHost {
+        TlsHost { aliases: aliases.iter().map(|it| (*it).to_owned()).collect(), ..host }
+    }
+
+    /// Each was tried with 2.4.71.
+    #[test]
+    fn a_host_whose_name_is_an_alias_of_an_earlier_one_is_reached_by_its_own_aliases() {
+        let first = called(host(&["*:443"], "a.local", &["a"]), &["*.example.org", "only?.local"]);
+        let hidden = host(&["*:443"], "WWW.example.org", &["hidden"]);
+        let same = ["*.own.example", "mail.example.org", "alias.local"];
+        let hosts = [
+            first,
+            hidden.clone(),
+            called(host(&["*:443"], "b.example.org", &["b"]), &same),
+            host(&["*:443"], "only1.local", &["hidden too"]),
+            host(&["*:443"], "only.local", &["c"]),
+            host(&["*:443"], "example.org", &["d"]),
+            host(&["127.0.0.1:443"], "x.example.org", &["elsewhere"]),
+        ];
+        let ways = told(&hosts[..6], &["0.0.0.0:443"], &[]);
+        let expected = ["a: 127.0.0.1:443 a.local", "b: 127.0.0.1:443 alias.local"];
+        assert_eq!(ways[..2], expected);
+        assert_eq!(ways[2..], ["c: 127.0.0.1:443 only.local", "d: 127.0.0.1:443 example.org"]);
+        let elsewhere = told(&hosts, &["127.0.0.1:443"], &[]);
+        assert_eq!(elsewhere, ["elsewhere: 127.0.0.1:443 x.example.org"]);
+        let all = called(host(&["*:443"], "a.local", &["a"]), &["*"]);
+        assert_eq!(told(&[all, hidden], &["0.0.0.0:443"], &[]), ["a: 127.0.0.1:443 a.local"]);
+    }
+
+    /// It was tried with 2.4.71.
+    #[test]
+    fn a_host_of_every_port_is_hidden_by_one_of_this_very_port() {
+        let hosts = [host(&["*:*"], "any.local", &["any"]), host(&["*:443"], "a.local", &["a"])];
+        let ways = told(&hosts, &["0.0.0.0:443", "0.0.0.0:444"], &[]);
+        assert_eq!(ways, ["a: 127.0.0.1:443 a.local", "any: 127.0.0.1:444 any.local"]);
+    }
+
+    #[test]
+    fn very_many_aliases_come_to_an_end() {
+        let wild = |from: usize| -> Vec<String> {
+            let each = (from..from + 500).map(|it| format!("{}{it}", "*a".repeat(100)));
+            each.collect()
+        };
+        let name = "a".repeat(60);
+        let hosts: Vec<TlsHost> = (0..2000)
+            .map(|number| TlsHost {
+                aliases: if number < 2 { wild(number * 500) } else { Vec::new() },
+                ..host(&["*:443"], &format!("{name}.{name}.{name}.h{number}"), &["one"])
+            })
+            .collect();
+        assert!(told(&hosts, &["0.0.0.0:443"], &[]).len() <= 4);
+        let many = |count: usize| {
+            let aliases = (0..count).map(|it| format!("h{it}.example"));
+            let first = host(&["*:443"], "a.local", &["a"]);
+            told(&[TlsHost { aliases: aliases.collect(), ..first }], &["0.0.0.0:443"], &[]).len()
+        };
+        assert_eq!((many(50_000), many(300_000)), (1, 0), "who answers is not known any more");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Bound,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -32,8 +33,10 @@ pub(super) struct ContentTracker {
     load: Option<u64>,
     files: BTreeMap<PathBuf, Standing>,
     listings: BTreeMap<PathBuf, Standing>,
-    served: Served,
+    served: Answers,
     folded: Option<Arc<FileSightings>>,
+    /// How often something was folded that may make a difference.
+    edition: u64,
     /// The files could not be seen since.
     missed: bool,
     verdict: Contents,
@@ -60,23 +63,22 @@ pub(super) struct Contents {
     pub(super) certificate: Option<Owed>,
     /// The configuration that is loaded, as a number.
     pub(super) hash: Option<u64>,
+    /// The last change of the configuration that is owed.
+    pub(super) newest: Option<Timestamp>,
 }
 
-/// What listeners served, and since which load of this parent: what was served before a restart tells
-/// nothing of what was loaded in it.
+/// What listeners served: what they did before a restart tells nothing of what was loaded in it.
 #[derive(Clone, Debug, Default)]
-struct Served {
+struct Answers {
     latest: Option<Arc<ServedCertificates>>,
-    since: BTreeMap<PathBuf, (Digest, Option<u64>)>,
+    /// They were those of an earlier parent.
+    are_anothers: bool,
 }
 
 impl ContentTracker {
     /// One for another parent of the same server, of which nothing is known yet.
     pub(super) fn for_another_parent(&self) -> Self {
-        let mut served = self.served.clone();
-        for (_, since) in served.since.values_mut() {
-            *since = None;
-        }
+        let served = Answers { are_anothers: true, ..self.served.clone() };
         Self { served, ..Self::default() }
     }
 
@@ -108,9 +110,7 @@ impl ContentTracker {
         (at, loading): (Timestamp, Loading),
     ) -> Contents {
         let is_new = self.load != Some(loading.number);
-        // What is told with the news of a load was asked for before it.
-        let asked_in = (!is_new).then_some(loading.number);
-        let is_served_anew = self.served.observe(served, asked_in);
+        let is_served_anew = self.served.observe(served);
         let Some(files) = files else {
             self.missed = true;
             return Contents::default();
@@ -131,11 +131,17 @@ impl ContentTracker {
             self.listings.retain(|path, it| patterns.contains_key(path) || it.fold_gone(at, &load));
             self.fold(files, &load, loading.number);
             self.judge(files);
+            self.edition += 1;
             self.load = Some(loading.number);
             self.folded = Some(Arc::clone(files));
         }
         self.missed = false;
         self.verdict
+    }
+
+    /// The same as long as nothing new was seen.
+    pub(super) const fn edition(&self) -> u64 {
+        self.edition
     }
 
     /// A restart now would find another key there than this parent was told the pass phrase of.
@@ -174,6 +180,13 @@ impl ContentTracker {
         }
     }
 
+    fn files_of<'a>(&'a self, directory: &'a Path) -> impl Iterator<Item = &'a Path> {
+        let below = self.files.range::<Path, _>((Bound::Excluded(directory), Bound::Unbounded));
+        let below = below.map(|(path, _)| path.as_path());
+        let below = below.take_while(move |path| path.starts_with(directory));
+        below.filter(move |path| path.parent() == Some(directory))
+    }
+
     fn judge(&mut self, files: &FileSightings) {
         let list = &files.list;
         let configuration = list.configuration.iter().filter_map(|path| self.files.get(path));
@@ -185,19 +198,31 @@ impl ContentTracker {
             Owed::Nothing => first(configuration.iter().map(|it| it.owed())),
             owed @ Owed::Since(_) => owed,
         };
-        let tls: BTreeSet<&PathBuf> = list.certificates.iter().chain(&list.keys).collect();
-        let tls: Vec<&Standing> = tls.into_iter().filter_map(|path| self.files.get(path)).collect();
+        let tls = list.certificates.iter().chain(&list.keys).chain(list.trusted_files());
+        let within = list.trusted_directories().filter_map(|it| it.parent());
+        let tls = tls.map(PathBuf::as_path).chain(within.flat_map(|it| self.files_of(it)));
+        // Such as a directory's that is named too.
+        let tls: BTreeSet<&Path> = tls.collect();
+        let listings = list.trusted_directories().filter_map(|it| self.listings.get(it));
+        let tls = tls.into_iter().filter_map(|path| self.files.get(path)).chain(listings);
+        let tls: Vec<&Standing> = tls.collect();
         let counted = tls.iter().filter(|it| it.is_known() || config == Owed::Nothing);
         let certificate = first(counted.map(|it| it.owed()));
         let is_seen = |standings: &[&Standing]| standings.iter().any(|it| it.is_seen());
+        let differ = configuration.iter().filter(|it| it.owed() != Owed::Nothing);
+        let newest = differ.filter_map(|it| it.changed()).max();
         let hash = match config {
+            Owed::Nothing if list.is_partial => None,
             Owed::Nothing => configuration_hash(files),
             Owed::Since(_) => self.verdict.hash,
         };
+        // What is not named may have changed as well.
+        let is_told = is_seen(&configuration) && !(list.is_partial && config == Owed::Nothing);
         self.verdict = Contents {
-            config: is_seen(&configuration).then_some(config),
+            config: is_told.then_some(config),
             certificate: (tls.is_empty() || is_seen(&tls)).then_some(certificate),
             hash,
+            newest,
         };
     }
 }
@@ -208,28 +233,24 @@ impl ContentMemory {
     }
 }
 
-impl Served {
+impl Answers {
     /// Whether anything may be new.
-    fn observe(&mut self, served: Option<&Arc<ServedCertificates>>, load: Option<u64>) -> bool {
+    fn observe(&mut self, served: Option<&Arc<ServedCertificates>>) -> bool {
         let Some(served) = served else { return false };
         if self.latest.as_ref().is_some_and(|latest| Arc::ptr_eq(latest, served)) {
             return false;
         }
-        let shown = served.iter().filter_map(|(path, answer)| {
-            let fingerprint = answer.as_ref().ok()?.fingerprint;
-            let before = self.since.get(path).filter(|(before, _)| *before == fingerprint);
-            Some((path.clone(), before.copied().unwrap_or((fingerprint, load))))
-        });
-        self.since = shown.collect();
-        self.latest = Some(Arc::clone(served));
+        *self = Self { latest: Some(Arc::clone(served)), are_anothers: false };
         true
     }
 
     /// What this load's answers tell of a file with this certificate.
     fn proves(&self, path: &Path, disk: Option<Digest>, load: u64) -> Proof {
-        let served = self.since.get(path).filter(|(_, since)| *since == Some(load));
+        let latest = self.latest.as_ref().filter(|_| !self.are_anothers);
+        let answer = latest.and_then(|latest| latest.get(path)).filter(|it| it.load == load);
+        let served = answer.and_then(|it| it.result.ok()).map(|it| it.fingerprint);
         match served.zip(disk) {
-            Some(((served, _), disk)) if *served == disk => Proof::Loaded,
+            Some((served, disk)) if served == disk => Proof::Loaded,
             Some(_) => Proof::NotLoaded,
             None => Proof::None,
         }

@@ -53,8 +53,8 @@ impl LimitDrift {
         self.started_with
     }
 
-    /// Folds one look. What is owed is so since the configuration changed that is not loaded yet,
-    /// which is `changed`, or that was when it was told of first.
+    /// Folds one look. What is owed is so since the configuration last changed before that was told
+    /// first: since `changed` if it is not loaded yet.
     pub(super) fn observe(
         &mut self,
         look: &DriftLook<'_>,

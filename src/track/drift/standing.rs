@@ -12,6 +12,9 @@ const MOST_EARLIER: usize = 8;
 /// So long what is not named any more is kept, if it was not loaded; longer than restarts take.
 const KEPT: Timestamp = Timestamp::from_micros(600_000_000);
 
+/// So much later than it happened a change is heard of on a host that is very busy, in microseconds.
+const HEARD_LATE: i64 = 2_000_000;
+
 /// The load that sightings are held against.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Load {
@@ -41,6 +44,11 @@ pub(super) enum Proof {
 pub(super) struct Standing {
     /// It was listed when the files were first held against this load.
     is_original: bool,
+    /// It came after the load, where that was seen.
+    is_added: bool,
+    /// What was handed over last.
+    told: Option<FileSighting>,
+    /// The same, dated by when it came there.
     sighted: Option<FileSighting>,
     /// When what was sighted before that still held.
     held_until: Option<Timestamp>,
@@ -62,6 +70,11 @@ struct Read {
 }
 
 impl Load {
+    /// It is stamped after the load had begun.
+    fn is_later(&self, sighting: &FileSighting) -> bool {
+        sighting.changed.is_some_and(|changed| changed > self.began)
+    }
+
     /// A change may be the second of two that were sighted as one, the first of which was read: where
     /// what was sighted before them is not known to have held beyond the load.
     fn may_hide(&self, held_until: Option<Timestamp>) -> bool {
@@ -74,6 +87,8 @@ impl Standing {
     pub(super) const fn new(left: Option<Digest>) -> Self {
         Self {
             is_original: false,
+            is_added: false,
+            told: None,
             sighted: None,
             held_until: None,
             earlier: Vec::new(),
@@ -109,6 +124,11 @@ impl Standing {
         self.sighted.is_some_and(|it| !matches!(it.content, Content::Unseen(_)))
     }
 
+    /// When it last changed, as far as is known.
+    pub(super) fn changed(&self) -> Option<Timestamp> {
+        self.sighted.and_then(|it| it.changed)
+    }
+
     /// Its bytes were written since it was loaded: `mod_ssl` reads a key again whose time is
     /// another. Where that is not known, it is so if they were written after the load began.
     pub(super) fn is_written_since(&self, began: Timestamp) -> bool {
@@ -126,7 +146,7 @@ impl Standing {
         let gone = *self.gone.get_or_insert(at);
         if load.is_new {
             self.loaded = self.sighted.and_then(|last| self.sighted_then(&last, load));
-            self.is_original = true;
+            (self.is_original, self.is_added) = (true, false);
             self.earlier.clear();
         }
         // A restart that is in progress may have read it, though it was not loaded before.
@@ -136,29 +156,35 @@ impl Standing {
     }
 
     /// Folds one sighting.
-    pub(super) fn fold(&mut self, now: &FileSighting, load: &Load, proof: Proof) {
+    pub(super) fn fold(&mut self, told: &FileSighting, load: &Load, proof: Proof) {
         self.gone = None;
+        let now = &self.dated(told, load);
         let before = self.sighted.replace(*now);
         let is_other = before.is_none_or(|before| before.changed != now.changed);
+        self.is_added |= before.is_none() && load.is_later(now) && now.content != Content::Missing;
         if is_other {
             let held_until = std::mem::replace(&mut self.held_until, load.held_until);
             self.earlier.extend(before.map(|before| (before, held_until)));
             let superfluous = self.earlier.len().saturating_sub(MOST_EARLIER);
             self.earlier.drain(..superfluous);
         }
+        let is_news = now.changed.is_some() && before != Some(*now);
+        let mut is_left = false;
         if load.is_new {
-            self.is_original = true;
+            (self.is_original, self.is_added) = (true, false);
             self.owed = Owed::Nothing;
             let left = self.left.take().map(Content::Bytes);
             let left = left.map(|content| Read { content, modified: None });
-            self.loaded = self.sighted_then(now, load).or(left);
+            is_left = left.is_some();
+            // Known is better than told by stamps, which come with a directory.
+            self.loaded = left.or_else(|| self.sighted_then(now, load));
             self.earlier.clear();
         }
-        if now.changed.is_some_and(|changed| changed > load.began) {
+        if load.is_later(now) {
             if is_other && load.may_hide(self.held_until) && !load.is_new {
                 self.loaded = None;
             }
-        } else if now.changed.is_some() || load.is_new || self.loaded.is_none() {
+        } else if !is_left && (is_news || load.is_new || self.loaded.is_none()) {
             self.was_read(before, now);
         }
         if proof == Proof::Loaded && self.loaded.is_none() {
@@ -171,6 +197,25 @@ impl Standing {
             (Some(true), Owed::Nothing) => Owed::Since(now.changed),
             (Some(true), owed @ Owed::Since(_)) | (None, owed) => owed,
         };
+    }
+
+    /// A file that comes with its directory, or with what is mounted there, keeps the stamp that it
+    /// had elsewhere: of what was seen to lie there until later, it came no sooner than that ended.
+    fn dated(&mut self, told: &FileSighting, load: &Load) -> FileSighting {
+        let before = self.told.replace(*told);
+        if let (Some(dated), true) = (self.sighted, before == Some(*told)) {
+            return dated;
+        }
+        let is_seen = |content| matches!(content, Content::Bytes(_) | Content::Missing);
+        let are_seen =
+            before.is_some_and(|before| is_seen(before.content) && is_seen(told.content));
+        let is_older = |held: &Timestamp| {
+            told.changed.is_some_and(|changed| {
+                changed.as_micros().saturating_add(HEARD_LATE) < held.as_micros()
+            })
+        };
+        let came = load.held_until.filter(|held| are_seen && is_older(held));
+        FileSighting { changed: came.or(told.changed), ..*told }
     }
 
     /// What was sighted last of what had changed before the load began.
@@ -198,6 +243,9 @@ impl Standing {
     /// `None` where that cannot be told.
     fn differs(&self, now: &FileSighting) -> Option<bool> {
         let Some(loaded) = self.loaded else {
+            if self.is_added && now.content == Content::Missing {
+                return Some(false);
+            }
             return (!matches!(now.content, Content::Unseen(_))).then_some(true);
         };
         match (loaded.content, now.content) {

@@ -1,4 +1,7 @@
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::*;
 use crate::{
@@ -7,7 +10,7 @@ use crate::{
         scoreboard::Generation,
         settings::Mpm,
         source::Why,
-        tls::{KeyAlgorithm, ServedCertificates},
+        tls::{KeyAlgorithm, Served, ServedCertificates},
     },
     track::fixture::{after, process},
 };
@@ -42,8 +45,10 @@ fn certificate(number: u8, begins: u64, ends: u64) -> Certificate {
     }
 }
 
-fn serving(number: u8) -> ServedCertificates {
-    [(CERTIFICATE.into(), Ok(certificate(number, 0, 99_000)))].into()
+/// Since this load.
+fn serving(number: u8, load: u64) -> ServedCertificates {
+    let result = Ok(certificate(number, 0, 99_000));
+    [(CERTIFICATE.into(), Served { result, load })].into()
 }
 
 fn since(milliseconds: u64) -> Owed {
@@ -156,6 +161,108 @@ fn a_file_that_is_removed_and_a_name_that_is_added_are_changes() {
 }
 
 #[test]
+fn what_lies_beside_certificates_is_owed_as_they_are() {
+    let names = |number| Listing { content: bytes(number), changed: Some(after(1000).wall) };
+    let mut scene = Scene::new();
+    let mut list = (*scene.files.list).clone();
+    list.trusted = vec!["/etc/ca/*".into(), "/etc/chain.pem".into()];
+    scene.files.list = Arc::new(list);
+    scene.files.listings.insert("/etc/ca/*".into(), names(1));
+    for path in ["/etc/chain.pem", "/etc/ca/one.pem"] {
+        scene.put(path, 1000, bytes(1));
+    }
+    assert_eq!(scene.owed(11_000, Reason::Certificate), Some(Owed::Nothing));
+    for (path, changed) in [("/etc/chain.pem", 12_000), ("/etc/ca/one.pem", 14_000)] {
+        scene.put(path, changed, bytes(2));
+        assert_eq!(scene.owed(changed + 500, Reason::Certificate), Some(since(changed)), "{path}");
+        assert_eq!(scene.owed(changed + 500, Reason::Config), Some(Owed::Nothing));
+        scene.put(path, changed + 1000, bytes(1));
+        assert_eq!(scene.owed(changed + 1500, Reason::Certificate), Some(Owed::Nothing));
+    }
+    let changed = Some(after(16_000).wall);
+    scene.files.listings.insert("/etc/ca/*".into(), Listing { changed, ..names(2) });
+    let drift = scene.drift(17_000);
+    assert_eq!(drift.owed[&Reason::Certificate], since(16_000), "another name is there");
+    assert_eq!(drift.owed[&Reason::Config], Owed::Nothing);
+    scene.load(18_000);
+    assert_eq!(scene.owed(19_000, Reason::Certificate), Some(Owed::Nothing));
+}
+
+#[test]
+fn a_file_that_came_after_the_load_and_went_again_owes_nothing() {
+    let mut scene = Scene::new();
+    scene.drift(11_000);
+    let new = "/etc/conf.d/new.conf";
+    scene.put(new, 12_000, bytes(5));
+    scene.list(12_000, 2);
+    assert_eq!(scene.owed(13_000, Reason::Config), Some(since(12_000)));
+    let mut list = (*scene.files.list).clone();
+    list.configuration.push(new.into());
+    list.certificates.push(new.into());
+    scene.files.list = Arc::new(list);
+    assert_eq!(scene.owed(14_000, Reason::Config), Some(since(12_000)));
+    scene.put(new, 15_000, Content::Missing);
+    scene.list(15_000, 1);
+    for reason in [Reason::Config, Reason::Certificate] {
+        assert_eq!(scene.owed(16_000, reason), Some(Owed::Nothing), "{reason:?}");
+    }
+    scene.put(new, 17_000, bytes(5));
+    scene.list(17_000, 2);
+    scene.load(18_000);
+    assert_eq!(scene.owed(19_000, Reason::Config), Some(Owed::Nothing));
+    scene.put(new, 20_000, Content::Missing);
+    assert_eq!(scene.owed(21_000, Reason::Config), Some(since(20_000)), "it was read");
+}
+
+#[test]
+fn a_file_that_comes_with_its_directory_is_a_change_however_old_it_is() {
+    let mut scene = Scene::new();
+    let hash = scene.drift(11_000).config_hash;
+    scene.put(MAIN, 5000, bytes(2));
+    scene.files.unchanged_until = Some(after(16_000));
+    for at in [17_000, 18_000] {
+        let drift = scene.drift(at);
+        assert_eq!(drift.owed[&Reason::Config], since(16_000));
+        assert_eq!(drift.config_hash, hash);
+        // Another look at the same.
+        scene.files.unchanged_until = Some(after(at));
+        scene.files.overflows += 1;
+    }
+    scene.load(20_000);
+    let drift = scene.drift(21_000);
+    assert_eq!(drift.owed[&Reason::Config], Owed::Nothing);
+    assert!(drift.config_hash != hash);
+    // In the same look as the load before it.
+    scene.load(30_000);
+    scene.put(MAIN, 5000, bytes(1));
+    scene.files.unchanged_until = Some(after(31_000));
+    assert_eq!(scene.owed(32_000, Reason::Config), Some(since(31_000)));
+    scene.put(MAIN, 33_000, bytes(2));
+    assert_eq!(scene.owed(34_000, Reason::Config), Some(Owed::Nothing), "taken back");
+}
+
+#[test]
+fn a_change_shortly_before_a_load_that_was_heard_of_late_was_read() {
+    let mut scene = Scene::new();
+    scene.drift(11_000);
+    scene.load(12_000);
+    scene.put(MAIN, 11_990, bytes(2));
+    scene.files.unchanged_until = Some(after(12_500));
+    assert_eq!(scene.owed(13_000, Reason::Config), Some(Owed::Nothing));
+}
+
+#[test]
+fn what_may_be_read_again_was_there_all_the_time() {
+    let mut scene = Scene::new();
+    scene.drift(11_000);
+    for content in [Content::Unseen(Why::Permission), bytes(1)] {
+        scene.files.files.get_mut(Path::new(MAIN)).unwrap().content = content;
+        scene.files.unchanged_until = Some(after(15_000));
+        assert_eq!(scene.owed(16_000, Reason::Config), Some(Owed::Nothing));
+    }
+}
+
+#[test]
 fn what_only_a_changed_configuration_names_counts_for_nothing_by_itself() {
     let mut scene = Scene::new();
     scene.drift(11_000);
@@ -179,7 +286,7 @@ fn what_was_changed_before_it_was_first_seen_is_owed_unless_a_listener_serves_it
     scene.put(CERTIFICATE, 12_000, bytes(2));
     scene.files.certificates.insert(CERTIFICATE.into(), certificate(2, 0, 99_000));
     assert_eq!(scene.owed(13_000, Reason::Certificate), Some(since(12_000)));
-    scene.served = Some(serving(2));
+    scene.served = Some(serving(2, 0));
     assert_eq!(scene.owed(14_000, Reason::Certificate), Some(Owed::Nothing));
     scene.put(CERTIFICATE, 15_000, bytes(3));
     assert_eq!(scene.owed(16_000, Reason::Certificate), Some(since(15_000)), "another chain");
@@ -189,19 +296,41 @@ fn what_was_changed_before_it_was_first_seen_is_owed_unless_a_listener_serves_it
 fn what_is_served_decides_if_it_was_asked_for_after_the_load() {
     let mut scene = Scene::new();
     scene.files.certificates.insert(CERTIFICATE.into(), certificate(1, 0, 99_000));
-    scene.served = Some(serving(1));
+    scene.served = Some(serving(1, 0));
     assert_eq!(scene.owed(11_000, Reason::Certificate), Some(Owed::Nothing));
     scene.put(CERTIFICATE, 12_000, bytes(2));
     scene.files.certificates.insert(CERTIFICATE.into(), certificate(2, 0, 99_000));
     assert_eq!(scene.owed(13_000, Reason::Certificate), Some(since(12_000)));
     scene.load(14_000);
     assert_eq!(scene.owed(15_000, Reason::Certificate), Some(Owed::Nothing), "served before");
-    scene.served = Some(serving(2));
+    scene.served = Some(serving(2, 1));
     assert_eq!(scene.owed(16_000, Reason::Certificate), Some(Owed::Nothing));
     scene.load(17_000);
     scene.drift(18_000);
-    scene.served = Some(serving(7));
+    scene.served = Some(serving(7, 2));
     assert_eq!(scene.owed(19_000, Reason::Certificate), Some(since(12_000)));
+    scene.load(20_000);
+    assert_eq!(scene.owed(21_000, Reason::Certificate), Some(Owed::Nothing), "served before");
+    scene.served = Some(serving(7, 3));
+    let known = scene.owed(22_000, Reason::Certificate);
+    assert_eq!(known, Some(since(12_000)), "the same one is served after the load too");
+    scene.tracker = DriftTracker::restored(scene.parent, scene.tracker.remember());
+    assert_eq!(scene.owed(23_000, Reason::Certificate), known, "as the next run finds it");
+}
+
+#[test]
+fn what_an_earlier_parent_served_tells_nothing_of_the_next() {
+    let mut scene = Scene::new();
+    scene.files.certificates.insert(CERTIFICATE.into(), certificate(2, 0, 99_000));
+    let sample = DriftSample {
+        files: Some(Part::Seen(Arc::new(scene.files.clone()))),
+        served: Some(Part::Seen(Arc::new(serving(7, 0)))),
+        ..DriftSample::default()
+    };
+    assert_eq!(scene.look(11_000, &sample).owed[&Reason::Certificate], since(1000));
+    scene.parent = process(2, 12_000);
+    scene.loading = Loading { number: 0, began: after(12_000) };
+    assert_eq!(scene.look(13_000, &sample).owed[&Reason::Certificate], Owed::Nothing);
 }
 
 #[test]
@@ -271,6 +400,66 @@ fn two_changes_that_were_sighted_as_one_around_a_load_may_have_been_both() {
     scene.load(14_000);
     scene.put(MAIN, 14_100, bytes(1));
     assert_eq!(scene.owed(15_000, Reason::Config), Some(Owed::Nothing), "only touched");
+}
+
+#[test]
+fn where_not_all_files_are_named_nothing_is_said_to_be_loaded() {
+    let mut scene = Scene::new();
+    let mut list = (*scene.files.list).clone();
+    list.is_partial = true;
+    scene.files.list = Arc::new(list);
+    let drift = scene.drift(11_000);
+    assert_eq!((drift.owed.get(&Reason::Config), drift.config_hash), (None, None));
+    scene.put(MAIN, 12_000, bytes(2));
+    let drift = scene.drift(13_000);
+    assert_eq!((drift.owed[&Reason::Config], drift.config_hash), (since(12_000), None));
+    scene.put(MAIN, 14_000, bytes(1));
+    assert_eq!(scene.owed(15_000, Reason::Config), None);
+}
+
+#[test]
+fn limits_are_owed_since_the_change_that_came_with_them() {
+    let mut scene = Scene::new();
+    let before = settings(Mpm::Event, [Some(4), None]);
+    (scene.told, scene.loaded) = (Some(before.clone()), Some(before));
+    scene.put("/etc/a.conf", 1000, bytes(1));
+    let mut list = (*scene.files.list).clone();
+    list.configuration.push("/etc/a.conf".into());
+    scene.files.list = Arc::new(list);
+    scene.drift(11_000);
+    scene.put("/etc/a.conf", 12_000, bytes(2));
+    assert_eq!(scene.owed(13_000, Reason::Limits), Some(Owed::Nothing), "a comment");
+    scene.put(MAIN, 50_000, bytes(2));
+    scene.told = Some(settings(Mpm::Event, [Some(8), None]));
+    let drift = scene.drift(51_000);
+    assert_eq!(drift.owed[&Reason::Config], since(12_000));
+    assert_eq!(drift.owed[&Reason::Limits], since(50_000));
+    scene.put(MAIN, 60_000, bytes(3));
+    assert_eq!(scene.owed(61_000, Reason::Limits), Some(since(50_000)));
+}
+
+#[test]
+fn what_was_made_of_the_same_files_is_made_again_only_once_a_minute() {
+    let mut scene = Scene::new();
+    let mut list = (*scene.files.list).clone();
+    list.certificates = vec!["/a".into(), "/b".into()];
+    scene.files.list = Arc::new(list);
+    let (long, short) = (certificate(1, 0, 1_000_000), certificate(2, 100_000, 900_000));
+    for (path, it) in [("/a", long), ("/b", short)] {
+        scene.files.certificates.insert(path.into(), it);
+    }
+    let sample = DriftSample {
+        files: Some(Part::Seen(Arc::new(scene.files.clone()))),
+        ..DriftSample::default()
+    };
+    let mut urgent = |at: u64| {
+        let drift = scene.look(at, &sample);
+        let edition = scene.tracker.contents.edition();
+        (drift.certificates[&CertificateSource::Disk].most_urgent, edition)
+    };
+    assert_eq!(urgent(480_000), (long, 1));
+    assert_eq!(urgent(539_000), (long, 1), "by now the other");
+    assert_eq!(urgent(541_000), (short, 1));
 }
 
 #[test]
@@ -344,7 +533,9 @@ fn the_most_urgent_certificate_is_that_with_the_least_share_of_its_life_left() {
     let disk = dates[&CertificateSource::Disk];
     assert_eq!((disk.most_urgent, disk.earliest_end), (long, short.ends));
     assert_eq!(dates.len(), 1, "nobody was asked");
-    scene.served = Some([("/a".into(), Ok(short)), ("/b".into(), Err(Why::Timeout))].into());
+    let served = |result| Served { result, load: 0 };
+    let both = [("/a".into(), served(Ok(short))), ("/b".into(), served(Err(Why::Timeout)))];
+    scene.served = Some(both.into());
     let served = scene.drift(100_000).certificates[&CertificateSource::Served];
     assert_eq!(served.most_urgent, short);
     let expired = certificate(4, 0, 50_000);
@@ -428,6 +619,8 @@ fn another_mpm_needs_another_parent() {
         path,
         kind: crate::model::files::MappedKind::Library,
         is_replaced: false,
+        written: None,
+        began: Timestamp::from_micros(1),
         changed: None,
     };
     let sample =

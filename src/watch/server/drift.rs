@@ -1,6 +1,6 @@
 //! What a look reads of files, and of what httpd holds of them.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use tracing::{info, warn};
 
@@ -8,7 +8,7 @@ use super::Server;
 use crate::{
     model::{
         drift::DriftSample,
-        files::{Content, FileList, FileSightings},
+        files::{FileList, FileSightings},
         process::ProcessId,
         scoreboard::WorkerStatus,
         snapshot::{ParentSighting, Part, ServerSnapshot},
@@ -30,8 +30,8 @@ pub(super) struct DriftObserver {
     /// The list that is watched.
     watched: Option<Arc<FileList>>,
     sightings: Option<Part<Arc<FileSightings>>>,
-    /// Why one of them could not be read.
-    hidden: Option<Why>,
+    /// The first that could not be read, and why.
+    unread: Option<(PathBuf, Why)>,
     served: ServedObserver,
     /// Of one parent.
     held: Option<(ProcessId, Held)>,
@@ -48,7 +48,7 @@ impl DriftObserver {
         Self {
             watched: None,
             sightings: None,
-            hidden: None,
+            unread: None,
             served: ServedObserver::new(server, ProbeWhen::Off),
             held: None,
         }
@@ -56,7 +56,8 @@ impl DriftObserver {
 
     /// Before it is known when the parent read its files.
     fn files_alone(&self) -> DriftSample {
-        DriftSample { files: self.sightings.clone(), hidden: self.hidden, ..DriftSample::default() }
+        let hidden = self.unread.as_ref().map(|(_, why)| *why);
+        DriftSample { files: self.sightings.clone(), hidden, ..DriftSample::default() }
     }
 
     /// What a parent holds that is gone says nothing of the next.
@@ -81,7 +82,13 @@ impl Server {
         let before = polled(&self.drift.sightings);
         if let Part::Seen(sightings) = &news {
             self.inquiry.note_files(sightings);
-            self.drift.hidden = hidden(sightings);
+            if let Some((path, why)) = sightings.unread.as_ref()
+                && self.drift.unread != sightings.unread
+            {
+                let (path, reason) = (path.display(), why.label());
+                warn!(server = self.name, %path, reason, "a file cannot be read");
+            }
+            self.drift.unread.clone_from(&sightings.unread);
         }
         self.drift.sightings = Some(news);
         match (before, polled(&self.drift.sightings)) {
@@ -89,8 +96,7 @@ impl Server {
                 let reason = why.label();
                 warn!(
                     server = self.name,
-                    reason,
-                    "changes of files are not told by the kernel: looking for them every 10 s"
+                    reason, "the kernel does not tell of changes of files: looked for every 10 s"
                 );
             }
             (Some(_), None) => {
@@ -113,6 +119,9 @@ impl Server {
         };
         let (at, id) = (snapshot.at, parent.id);
         self.watch_files(id, side);
+        if side.files.is_some_and(|files| files.is_stuck(at)) {
+            self.drift.sightings = Some(Part::Unseen(Why::Timeout));
+        }
         // What this look will make of it is known in the next.
         let Some(loading) = self.tracker.loading() else { return self.drift.files_alone() };
         let seen = self.drift.sightings.as_ref().and_then(Part::seen).map(Arc::clone);
@@ -123,8 +132,8 @@ impl Server {
         self.inquiry.note_mapped(held.mapped.programs());
         let hosts = self.inquiry.settings(id);
         let hosts: Option<Arc<[TlsHost]>> = hosts.map(|settings| Arc::clone(&settings.tls_hosts));
-        let served = match (&seen, hosts) {
-            (Some(sightings), Some(hosts)) => {
+        let served = match &seen {
+            Some(sightings) => {
                 let listens = snapshot.resources.sockets.as_ref().and_then(Part::seen);
                 let listens: Vec<SocketAddr> =
                     listens.into_iter().flatten().map(|socket| socket.address).collect();
@@ -133,18 +142,19 @@ impl Server {
                     parent: id,
                     loads: loading.number,
                     sightings,
-                    hosts: &hosts,
+                    hosts: hosts.as_ref(),
                     listens: &listens,
                     workers: workers(parent, living),
                 };
                 self.drift.served.look(&look, side.prober.as_deref_mut())
             }
-            (None, _) | (_, None) => None,
+            None => None,
         };
         DriftSample {
             mapped: Some(mapped),
             logs: Some(logs),
             served,
+            handshakes: self.drift.served.handshakes(),
             config_valid: self.inquiry.config_valid(id),
             ..self.drift.files_alone()
         }
@@ -166,16 +176,6 @@ impl Server {
             self.drift.watched = Some(Arc::clone(list));
         }
     }
-}
-
-/// Why one of these could not be read, if one could not.
-fn hidden(sightings: &FileSightings) -> Option<Why> {
-    let files = sightings.files.values().map(|file| file.content);
-    let listings = sightings.listings.values().map(|listing| listing.content);
-    files.chain(listings).find_map(|content| match content {
-        Content::Inode(_, why) | Content::Unseen(why) => Some(why),
-        Content::Bytes(_) | Content::Missing => None,
-    })
 }
 
 /// Who could answer a handshake now.

@@ -10,6 +10,9 @@ use crate::decode::directives::{
 /// A server that listens at more addresses is not followed to its end.
 const MOST_LISTENS: usize = 1024;
 
+/// More files and directories of authorities are not followed.
+const MOST_TRUSTED: usize = 4096;
+
 impl Reading<'_> {
     pub(super) fn directive(&mut self, number: u32, line: &[u8], within: &mut Inclusions<'_>) {
         let mut rest = line;
@@ -27,6 +30,19 @@ impl Reading<'_> {
             b"servername" | b"sslengine" | b"sslcertificatefile" | b"sslcertificatekeyfile" => {
                 self.host(&name, rest);
             }
+            b"sslcertificatechainfile"
+            | b"sslcacertificatefile"
+            | b"sslcadnrequestfile"
+            | b"sslcarevocationfile"
+            | b"sslproxycacertificatefile"
+            | b"sslproxycarevocationfile"
+            | b"sslproxymachinecertificatefile"
+            | b"sslproxymachinecertificatechainfile" => self.trust(rest, b""),
+            // In the others OpenSSL looks when a client comes.
+            b"sslcacertificatepath" | b"sslcadnrequestpath" | b"sslproxymachinecertificatepath" => {
+                self.trust(rest, b"/*");
+            }
+            b"serveralias" => self.aliases(rest),
             // Certificates of hosts come from elsewhere too: from another TLS module, for one.
             b"mdomain" | b"mdcertificatefile" | b"gnutlsenable" | b"nssengine" | b"tlsengine" => {
                 self.hosts.doubt();
@@ -114,11 +130,31 @@ impl Reading<'_> {
         }
     }
 
+    /// A file that `mod_ssl` reads when it is loaded, or a directory of them.
+    fn trust(&mut self, mut rest: &[u8], within: &[u8]) {
+        self.settings.tls_is_partial |= self.doubts > 0;
+        let mut name = self.resolved_at_last(&word(&mut rest));
+        name.extend_from_slice(within);
+        let is_kept = self.trusted.len() < MOST_TRUSTED && self.trusted.add(&name);
+        self.settings.tls_is_partial |= !is_kept;
+    }
+
+    fn aliases(&mut self, rest: &[u8]) {
+        self.settings.tls_is_partial |= self.doubts > 0;
+        let rest = self.resolved_at_last(rest);
+        for alias in words(&rest) {
+            self.hosts.alias(&alias);
+        }
+    }
+
     /// `mod_ssl` hands some on to OpenSSL, which then knows of others.
     fn openssl_command(&mut self, mut rest: &[u8]) {
         let name = word(&mut rest).to_ascii_lowercase();
         if [&b"certificate"[..], b"privatekey"].contains(&name.as_slice()) {
             self.hosts.doubt();
+        }
+        if [&b"dhparameters"[..], b"chaincafile", b"verifycafile"].contains(&name.as_slice()) {
+            self.trust(rest, b"");
         }
     }
 }

@@ -62,6 +62,7 @@ pub(super) struct Reading<'a> {
     hosts: Hosts,
     patterns: Paths,
     modules: Paths,
+    trusted: Paths,
     listens: Vec<Listen>,
     settings: ServerSettings,
     /// Sections around this whose condition is not known.
@@ -85,6 +86,7 @@ impl<'a> Reading<'a> {
             hosts: Hosts::new(),
             patterns: Paths::below(root()),
             modules: Paths::below(root()),
+            trusted: Paths::below(root()),
             listens: Vec::new(),
             settings: ServerSettings::default(),
             doubts: 0,
@@ -111,6 +113,7 @@ impl<'a> Reading<'a> {
         self.settings.mpm = mpm(&self.named.modules);
         self.settings.include_patterns = self.patterns.all();
         self.settings.module_files = self.modules.all();
+        self.settings.tls_files = self.trusted.all();
         let certificates = self.told.certificates.as_ref().map(|names| {
             names.iter().filter_map(|name| file(self.told, name)).collect::<BTreeSet<_>>()
         });
