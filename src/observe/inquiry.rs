@@ -466,7 +466,11 @@ mod tests {
             settings: None,
             build: HttpdBuild::default(),
             refused: None,
-            files: FileList { configuration: vec!["/x.conf".into()], ..FileList::default() },
+            files: FileList {
+                configuration: vec!["/x.conf".into()],
+                patterns: vec!["/hidden/*.conf".into()],
+                ..FileList::default()
+            },
             at,
         }
     }
