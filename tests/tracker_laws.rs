@@ -22,7 +22,7 @@ use gracekeeper::{
     },
     track::{histogram::Histogram, memory::ServerMemory, server::ServerTracker, tally::Tally},
 };
-use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
+use proptest::prelude::*;
 
 /// What may happen.
 #[derive(Clone, Debug)]
@@ -708,31 +708,6 @@ fn calm_down(model: &mut Model, watched: &mut Watched) {
         model.fork();
         watched.look(model, false);
         model.now += 3_000_000;
-    }
-}
-
-/// A parent that nobody saw start is first seen without a child, and then restarts.
-#[test]
-fn a_restart_before_the_first_child_was_seen_has_its_type() {
-    let mut runner = TestRunner::deterministic();
-    let some_child = any::<prop::sample::Index>().new_tree(&mut runner).unwrap().current();
-    for (restart, kind) in
-        [(Step::Graceful, RestartType::Graceful), (Step::Hard, RestartType::Hard)]
-    {
-        let steps = [
-            Step::Kill,
-            Step::Look,
-            Step::Relieve,
-            Step::Start,
-            Step::Exit(some_child),
-            Step::Exit(some_child),
-            Step::Look,
-            restart,
-        ];
-        let (mut model, mut watched) = run(&steps);
-        calm_down(&mut model, &mut watched);
-        assert_eq!(watched.tally.restarts[&kind], 1, "{:?}", watched.tally.restarts);
-        assert_eq!(watched.tally.restarts[&RestartType::Unknown], 0);
     }
 }
 

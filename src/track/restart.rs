@@ -30,7 +30,7 @@ use super::{
 use crate::model::{
     event::{Contradiction, Event, RestartType},
     scoreboard::Generation,
-    time::{Moment, Timestamp},
+    time::Moment,
     waiting::HelperKind,
 };
 
@@ -81,8 +81,6 @@ pub struct RestartTracker {
     unserved: UnservedTracker,
     /// Nobody looked for a while: until it is known what happened meanwhile.
     absence: Option<Absence>,
-    /// When the scoreboard was made that a parent which does not serve yet started with.
-    started_with: Option<Timestamp>,
 }
 
 impl RestartTracker {
@@ -99,7 +97,6 @@ impl RestartTracker {
             joined: false,
             unserved: UnservedTracker::new(),
             absence: None,
-            started_with: None,
         }
     }
 

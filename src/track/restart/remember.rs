@@ -105,7 +105,6 @@ impl RestartTracker {
                 saw_no_start: memory.started_unseen,
                 until,
             }),
-            started_with: None,
         }
     }
 
@@ -121,13 +120,9 @@ impl RestartTracker {
     pub(super) fn count_from_start(&mut self, look: &Look<'_>) {
         let unseen = self.absence.is_some_and(|absence| absence.saw_no_start);
         let Some(global) = look.global().filter(|_| unseen) else { return };
-        if global.running_generation == Generation::default() {
-            self.started_with = Some(global.restart_time);
-        }
         if let State::Settled(mark) = &mut self.state {
             mark.generation = Some(Generation::default());
-            // Of the type of a restart since then it tells, if a look saw it before.
-            mark.restart_time = self.started_with;
+            mark.restart_time = None;
             let shows_children = look.scoreboard.is_some_and(|board| board.slots.is_some());
             if !serves(look, &global) {
                 self.state =
