@@ -128,5 +128,7 @@ fn a_thousand_hosts_cost_a_handshake_for_each_certificate() {
     }
     let (httpd, site, _kept) = plan.start(Mpm::Event, |builder| builder);
     Looks::at(&httpd).until_served(&site, &site.on_disk());
-    assert_eq!(connections(&httpd), 1000);
+    // Who did not answer in time, as on a busy host, is asked again after a minute.
+    let connections = connections(&httpd);
+    assert!((1000..1100).contains(&connections), "{connections} for 1000 certificates");
 }
