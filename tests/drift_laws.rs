@@ -349,10 +349,12 @@ impl Model {
         self.next_pid += 1;
         self.parent = ProcessId { pid, started: Uptime::from_micros(self.now) };
         self.loaded = self.disk.clone();
+        self.opened = wall(self.now);
         self.generation = 0;
         // A start is told in ticks, so that what follows at once may have been read.
         self.now += 25_000;
         self.restart_time = self.now;
+        self.written = wall(self.now);
         self.stamp = PidFileStamp { written: stamp(self.now), inode: self.stamp.inode + 1 };
         self.now += 9000;
     }
