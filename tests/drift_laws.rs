@@ -129,6 +129,7 @@ struct Model {
     sightings: Arc<FileSightings>,
     served: Option<Arc<ServedCertificates>>,
     loses: bool,
+    has_swapped: bool,
     traces: Vec<Trace>,
     statuses: Vec<(ProcessId, Option<ExitStatus>)>,
 }
@@ -248,6 +249,7 @@ impl Model {
             disk,
             served: None,
             loses: false,
+            has_swapped: false,
             traces: Vec::new(),
             statuses: Vec::new(),
         };
@@ -304,6 +306,7 @@ impl Model {
     }
 
     fn swap(&mut self, content: u8) {
+        self.has_swapped = true;
         let changed = self.now - 5_000_000;
         self.change(File::Included, content);
         self.disk.entries.insert(File::Included, Entry { content, changed });
@@ -530,7 +533,7 @@ fn do_step(step: Step, model: &mut Model, watched: &mut Watched) {
         Step::Touch(file) => model.change(file, model.disk.entries[&file].content),
         Step::TakeBack(file) => model.change(file, model.loaded.entries[&file].content),
         Step::Rename => model.rename(),
-        Step::Swap(_) if model.loses => {}
+        Step::Swap(_) if model.loses || watched.anew.is_some() => {}
         Step::Swap(content) => {
             if model.unsighted.is_some() {
                 model.sight();
@@ -551,6 +554,10 @@ fn do_step(step: Step, model: &mut Model, watched: &mut Watched) {
         Step::Repeat => watched.repeat(),
         Step::StartGracekeeperAnew(_) if model.reading.is_some() => {}
         Step::StartGracekeeperAnew(_) if model.was_changed_while_read() => {}
+        // What happens while nobody looks is told by stamps alone, which say nothing of a swap.
+        Step::StartGracekeeperAnew(keeps)
+            if !keeps || model.has_swapped || model.unsighted.is_some() || model.loses => {}
+        Step::StartGracekeeperAnew(_) if !model.traces.is_empty() => {}
         // A stamp from before the load says nothing to who did not see it come.
         Step::StartGracekeeperAnew(keeps)
             if model.hides_a_swap() && (!keeps || model.loses || watched.anew.is_some()) => {}
